@@ -1,0 +1,51 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+)
+
+// ErrLimited is wrapped by every refusal of Meter.Open. Its text tells the operator which limit it was.
+var ErrLimited = errors.New("limit reached")
+
+// Account is what a panel or the config says about one user.
+// It is comparable on purpose: a sync finds changes with ==.
+type Account struct {
+	ID         int64  // panel id, reported back; 0 for static users
+	Name       string // unique per inbound; what logs and rules say
+	UUID       [16]byte
+	Password   string
+	Flow       string // VLESS: "" or "xtls-rprx-vision"
+	Port       uint16 // ssr and ss multi-port nodes only
+	SpeedBytes int64  // bytes per second each way; 0 is unlimited
+	ConnLimit  int    // open connections at once; 0 is unlimited
+	IPLimit    int    // source addresses at once; 0 is unlimited
+}
+
+// User pairs an account with its meter and never changes. A sync that alters the account publishes
+// a new User around the same Meter, so counters, buckets and open connections follow.
+type User struct {
+	Account
+	Meter Meter // nil: neither counted nor limited
+}
+
+// Meter counts, paces and limits one account across all its connections.
+type Meter interface {
+	// Open waits out the account's pacing debt (at most 2 s), then admits a connection from source
+	// or returns an error wrapping ErrLimited. kill is called at most once, when the account goes
+	// away; it must not block. It may run before Open returns.
+	Open(ctx context.Context, source netip.Addr, kill func()) (Lease, error)
+}
+
+// Lease is one admitted connection. Up and Down are called from one goroutine each, after n bytes
+// went towards the remote or the client. They may sleep to pace, and wake when the lease is closed
+// or killed.
+type Lease interface {
+	Up(n int64)
+	Down(n int64)
+	// Paced says whether the account has a speed limit now: such a connection is copied in small
+	// chunks and never spliced, so that parallel connections share the limit.
+	Paced() bool
+	Close()
+}

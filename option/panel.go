@@ -1,0 +1,42 @@
+package option
+
+// Panel is one panel and the nodes of it that this process serves.
+type Panel struct {
+	Name           string      `json:"name,omitempty"`            // unique; default the type, then type-2, …
+	Type           string      `json:"type,omitempty"`            // xboard, local
+	URL            string      `json:"url,omitempty"`             // http or https; a sub-path is kept
+	Key            string      `json:"key,omitempty"`             // the panel's server token
+	APIVersion     int         `json:"api_version,omitempty"`     // xboard: 1 or 2 (default)
+	SyncInterval   Duration    `json:"sync_interval,omitempty"`   // default: the panel's, else 60s; 5s to 1h
+	ReportInterval Duration    `json:"report_interval,omitempty"` // default: the panel's, else 60s; 5s to 1h
+	Timeout        Duration    `json:"timeout,omitempty"`         // one request; default 15s, 1s to 2m
+	Path           string      `json:"path,omitempty"`            // local: file of nodes and users
+	Nodes          []PanelNode `json:"nodes,omitempty"`
+	NodeDefaults   Stream      `json:"node_defaults,omitempty"`
+}
+
+// PanelNode is an inbound entry with an id and without users: it fills what a panel cannot know.
+// The panel rules protocol, port, transport and TLS kind.
+type PanelNode struct {
+	ID   int64  `json:"id"`
+	Type string `json:"type,omitempty"` // only where the panel's API needs it
+	Stream
+}
+
+// Limits are the operator's own limits; against a panel's value the lower non-zero one wins.
+type Limits struct {
+	UserSpeedMbps float64  `json:"user_speed_mbps,omitempty"` // each way; 0 is unlimited
+	NodeSpeedMbps float64  `json:"node_speed_mbps,omitempty"` // all users of a node together, each way
+	UserIPs       int      `json:"user_ips,omitempty"`
+	UserConns     int      `json:"user_conns,omitempty"`
+	IPExpiry      Duration `json:"ip_expiry,omitempty"` // default 60s: how long an IP counts after its last connection
+	CIDRv4        int      `json:"cidr_v4,omitempty"`   // default 32: addresses of one prefix count as one
+	CIDRv6        int      `json:"cidr_v6,omitempty"`   // default 128
+	Report        Report   `json:"report,omitempty"`
+}
+
+// Report holds thresholds of the reports; what stays below is carried over, not lost.
+type Report struct {
+	MinTrafficKB int64 `json:"min_traffic_kb,omitempty"`
+	MinOnlineKB  int64 `json:"min_online_kb,omitempty"`
+}

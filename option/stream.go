@@ -1,0 +1,113 @@
+package option
+
+// Inbound is one entry of "inbounds": a type, a tag and that type's options.
+type Inbound struct {
+	Type    string
+	Tag     string
+	Options InboundOptions // *VLESS, *Trojan
+}
+
+// InboundOptions is implemented by the options of every inbound type.
+type InboundOptions interface {
+	// Validate fills defaults and reports every mistake at once.
+	Validate(at Path) error
+}
+
+// VLESS configures a VLESS inbound.
+type VLESS struct {
+	Stream
+	Users []VLESSUser `json:"users,omitempty"` // empty when a panel feeds the inbound
+}
+
+// Trojan configures a Trojan inbound.
+type Trojan struct {
+	Stream
+	Users []TrojanUser `json:"users,omitempty"` // empty when a panel feeds the inbound
+}
+
+// User is what every static user has beside its credential.
+type User struct {
+	ID             int64   `json:"id,omitempty"`               // what a panel would bill
+	Name           string  `json:"name,omitempty"`             // default the id, else the position
+	SpeedLimitMbps float64 `json:"speed_limit_mbps,omitempty"` // each way; 0 is unlimited
+	IPLimit        int     `json:"ip_limit,omitempty"`         // source addresses at once; 0 is unlimited
+	ConnLimit      int     `json:"conn_limit,omitempty"`       // connections at once; 0 is unlimited
+}
+
+// VLESSUser is one static VLESS user.
+type VLESSUser struct {
+	User
+	UUID string `json:"uuid"`           // 36 or 32 hex characters, or 1 to 30 other characters (UUIDv5 of them)
+	Flow string `json:"flow,omitempty"` // "" or xtls-rprx-vision
+}
+
+// TrojanUser is one static Trojan user.
+type TrojanUser struct {
+	User
+	Password string `json:"password"`
+}
+
+// Stream is what every inbound over TCP has.
+type Stream struct {
+	Listen
+	TLS             *TLS              `json:"tls,omitempty"`
+	Transport       *Transport        `json:"transport,omitempty"`
+	Multiplex       *Multiplex        `json:"multiplex,omitempty"`
+	Fallback        *Server           `json:"fallback,omitempty"`          // where non-users go
+	FallbackForALPN map[string]Server `json:"fallback_for_alpn,omitempty"` // the same by negotiated ALPN
+	Limits          *Limits           `json:"limits,omitempty"`
+}
+
+// Listen says on which addresses and how an inbound listens.
+type Listen struct {
+	Listen           Listable[string] `json:"listen,omitempty"` // addresses; "all": each local one; default "::"
+	ListenPort       uint16           `json:"listen_port,omitempty"`
+	BindInterface    string           `json:"bind_interface,omitempty"`
+	ReuseAddr        bool             `json:"reuse_addr,omitempty"`
+	TCPFastOpen      bool             `json:"tcp_fast_open,omitempty"`
+	TCPMultiPath     bool             `json:"tcp_multi_path,omitempty"` // sing-box's name of mptcp
+	MPTCP            bool             `json:"mptcp,omitempty"`
+	TCPTimeout       Duration         `json:"tcp_timeout,omitempty"`       // idle; default 2h, "-1s" is never
+	UDPTimeout       Duration         `json:"udp_timeout,omitempty"`       // idle; default 2m
+	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"` // default 10s, 1s to 1m
+	TrustedProxies   []string         `json:"trusted_proxies,omitempty"`   // CIDRs whose X-Forwarded-For is believed
+}
+
+// Server is an address to connect to.
+type Server struct {
+	Server     string `json:"server"`
+	ServerPort uint16 `json:"server_port"`
+}
+
+// TLS configures the server side of TLS, with sing-box's names.
+type TLS struct {
+	Enabled          bool             `json:"enabled,omitempty"`
+	ServerName       string           `json:"server_name,omitempty"`
+	ALPN             Listable[string] `json:"alpn,omitempty"` // default: what the transport needs
+	MinVersion       string           `json:"min_version,omitempty"`
+	MaxVersion       string           `json:"max_version,omitempty"`
+	CipherSuites     Listable[string] `json:"cipher_suites,omitempty"`     // names, TLS 1.2 and below
+	CurvePreferences Listable[string] `json:"curve_preferences,omitempty"` // P256 P384 P521 X25519 X25519MLKEM768
+	Certificate      Listable[string] `json:"certificate,omitempty"`       // PEM, a string or its lines
+	CertificatePath  string           `json:"certificate_path,omitempty"`
+	Key              Listable[string] `json:"key,omitempty"`
+	KeyPath          string           `json:"key_path,omitempty"`
+	RejectUnknownSNI bool             `json:"reject_unknown_sni,omitempty"`
+	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"` // default 10s
+}
+
+// Transport configures what carries the protocol inside TCP or TLS.
+type Transport struct {
+	Type                string                      `json:"type"`           // ws
+	Path                string                      `json:"path,omitempty"` // default "/"; a trailing ?ed=N is read as max_early_data
+	Host                string                      `json:"host,omitempty"` // empty: any
+	Headers             map[string]Listable[string] `json:"headers,omitempty"`
+	MaxEarlyData        uint32                      `json:"max_early_data,omitempty"`
+	EarlyDataHeaderName string                      `json:"early_data_header_name,omitempty"`
+}
+
+// Multiplex is sing-box's sing-mux.
+type Multiplex struct {
+	Enabled bool `json:"enabled,omitempty"`
+	Padding bool `json:"padding,omitempty"`
+}
