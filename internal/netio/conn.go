@@ -62,22 +62,24 @@ func (c *Conn) Peek(n int) ([]byte, error) {
 // PeekMore waits for more bytes than are buffered now.
 func (c *Conn) PeekMore() ([]byte, error) { return c.Peek(len(c.Buffered()) + 1) }
 
-// more reads into head until it holds n bytes.
+// more reads into head until it holds n bytes. The rear room stays free for writers.
 func (c *Conn) more(n int) error {
 	for c.head != nil && c.head.Len() < n {
-		if c.head.Start()+n > c.head.RawCap()-Headroom || c.head.FreeLen() == 0 {
+		room := c.head.FreeLen() - Headroom
+		if room < n-c.head.Len() {
 			c.regrow()
+			room = c.head.FreeLen() - Headroom
 		}
-		m, err := c.Conn.Read(c.head.FreeBytes())
+		m, err := c.Conn.Read(c.head.FreeBytes()[:room])
 		c.head.Truncate(c.head.Len() + m)
 		if m > 0 {
 			continue
 		}
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		if err == nil {
-			err = io.ErrNoProgress
+		switch err {
+		case nil:
+			return io.ErrNoProgress
+		case io.EOF:
+			return io.ErrUnexpectedEOF
 		}
 		return err
 	}
