@@ -23,11 +23,13 @@ const (
 	PacketSize = 64 << 10
 
 	// The sizes tell our buffers from sing's, which are pooled piecewise.
+	rawSmall  = Headroom + smallRead + Headroom
 	rawBuffer = Headroom + BufferSize + Headroom
 	rawPacket = Headroom + PacketSize + Headroom
 )
 
 var (
+	smalls  = sync.Pool{New: func() any { return buf.With(make([]byte, rawSmall)) }}
 	buffers = sync.Pool{New: func() any { return buf.With(make([]byte, rawBuffer)) }}
 	packets = sync.Pool{New: func() any { return buf.With(make([]byte, rawPacket)) }}
 )
@@ -38,6 +40,8 @@ func Get() *buf.Buffer { return prepare(buffers.Get().(*buf.Buffer)) }
 
 // GetPacket lends an empty packet buffer: PacketSize bytes free, Headroom on both sides.
 func GetPacket() *buf.Buffer { return prepare(packets.Get().(*buf.Buffer)) }
+
+func getSmall() *buf.Buffer { return prepare(smalls.Get().(*buf.Buffer)) }
 
 func prepare(b *buf.Buffer) *buf.Buffer {
 	b.Reset()
@@ -60,6 +64,8 @@ func Put(b *buf.Buffer) {
 		return
 	}
 	switch b.RawCap() {
+	case rawSmall:
+		smalls.Put(b)
 	case rawBuffer:
 		buffers.Put(b)
 	case rawPacket:

@@ -107,13 +107,9 @@ type plainWaiter struct {
 func (w *plainWaiter) InitializeReadWaiter(N.ReadWaitOptions) bool { return false }
 
 func (w *plainWaiter) WaitReadBuffer() (*buf.Buffer, error) {
-	var small *buf.Buffer
-	b := small
-	if w.size == smallRead {
-		b = buf.NewSize(Headroom + smallRead + Headroom)
-		b.Resize(Headroom, 0)
-		b.Reserve(Headroom)
-	} else {
+	b := getSmall()
+	if w.size > smallRead {
+		Put(b)
 		b = Get()
 	}
 	n, err := w.r.Read(b.FreeBytes())
