@@ -1,0 +1,3 @@
+module heki/test
+
+go 1.26.0

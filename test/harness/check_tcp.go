@@ -1,0 +1,220 @@
+package harness
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// checkTimeout bounds one connection of a check.
+const checkTimeout = 30 * time.Second
+
+// open dials destination through a lane, sends the command line and bounds the connection's life.
+func open(t testing.TB, s Socks, destination, command string) *net.TCPConn {
+	t.Helper()
+	conn, err := tryOpen(s, destination, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func tryOpen(s Socks, destination, command string) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	conn, err := s.Dial(ctx, destination)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(checkTimeout))
+	if _, err := io.WriteString(conn, command); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("send %q: %w", command, err)
+	}
+	return conn, nil
+}
+
+// CheckTCP moves size bytes each way, alone and at once, compares hashes, lets the remote side speak
+// first and reaches a destination by name.
+func CheckTCP(t *testing.T, s Socks, to *Targets, size int64) {
+	t.Run("upload", func(t *testing.T) { checkUpload(t, s, to.TCP, size) })
+	t.Run("download", func(t *testing.T) { checkDownload(t, s, to.TCP, size) })
+	t.Run("duplex", func(t *testing.T) { checkDuplex(t, s, to.TCP, size) })
+	t.Run("banner", func(t *testing.T) { checkBanner(t, s, to.Banner) })
+	t.Run("domain", func(t *testing.T) { checkUpload(t, s, ByName(to.TCP), 64<<10) })
+}
+
+func checkUpload(t *testing.T, s Socks, destination string, size int64) {
+	seed := rand.Uint64()
+	conn := open(t, s, destination, fmt.Sprintf("sink %d\n", size))
+	if _, err := io.CopyN(conn, Stream(seed), size); err != nil {
+		t.Fatalf("upload: %v", err)
+	}
+	got, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatalf("answer of the sink: %v", err)
+	}
+	if want := StreamSum(seed, size); strings.TrimSpace(got) != want {
+		t.Errorf("sink hashed %s, want %s", strings.TrimSpace(got), want)
+	}
+}
+
+// checkDownload also proves that nothing is lost when the remote side closes right after its last byte.
+func checkDownload(t *testing.T, s Socks, destination string, size int64) {
+	seed := rand.Uint64()
+	conn := open(t, s, destination, fmt.Sprintf("source %d %d\n", size, seed))
+	n, got, err := Digest(conn)
+	if err != nil {
+		t.Errorf("download: %v", err)
+	}
+	if want := StreamSum(seed, size); got != want {
+		t.Errorf("got %d bytes that hash to %s, want %d and %s", n, got, size, want)
+	}
+}
+
+func checkDuplex(t *testing.T, s Socks, destination string, size int64) {
+	conn := open(t, s, destination, "echo\n")
+	sent := sha256.New()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := io.CopyN(io.MultiWriter(conn, sent), Stream(rand.Uint64()), size); err != nil {
+			t.Errorf("send: %v", err)
+		}
+	})
+	n, got, err := Digest(io.LimitReader(conn, size))
+	wg.Wait()
+	if err != nil {
+		t.Errorf("receive: %v", err)
+	}
+	if want := Sum(sent); got != want {
+		t.Errorf("%d bytes came back and hash to %s, want %d and %s", n, got, size, want)
+	}
+}
+
+func checkBanner(t *testing.T, s Socks, destination string) {
+	conn := open(t, s, destination, "")
+	got := make([]byte, len(Banner))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != Banner {
+		t.Fatalf("banner %q, %v; want %q", got, err, Banner)
+	}
+	echo(t, conn, "after the banner")
+}
+
+// echo sends text and wants it back.
+func echo(t testing.TB, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatalf("send %q: %v", text, err)
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != text {
+		t.Fatalf("echo of %q: %q, %v", text, got, err)
+	}
+}
+
+// CheckParallel opens n short connections at once; each sends and gets back a few KiB.
+func CheckParallel(t *testing.T, s Socks, to *Targets, n int) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if err := shortConnection(s, to.TCP, i); err != nil {
+				t.Errorf("connection %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func shortConnection(s Socks, destination string, i int) error {
+	conn, err := tryOpen(s, destination, "echo\n")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	want := make([]byte, 1+i*257)
+	io.ReadFull(Stream(uint64(i)), want)
+	if _, err := conn.Write(want); err != nil {
+		return err
+	}
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(conn, got); err != nil {
+		return fmt.Errorf("%d of %d bytes came back: %w", n, len(want), err)
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("%d bytes came back changed", len(got))
+	}
+	return nil
+}
+
+// CheckHalfClose finishes one direction and uses the other.
+// up: the client finishes sending, then the remote side still answers.
+// down: the remote side finishes sending, then still receives.
+// What a real client does not forward is not asked for.
+func CheckHalfClose(t *testing.T, s Socks, to *Targets, up, down bool) {
+	const size = 256 << 10
+	if up {
+		t.Run("up", func(t *testing.T) { checkHalfUp(t, s, to, size) })
+	}
+	if down {
+		t.Run("down", func(t *testing.T) { checkHalfDown(t, s, to, size) })
+	}
+}
+
+func checkHalfUp(t *testing.T, s Socks, to *Targets, size int64) {
+	seed := rand.Uint64()
+	conn := open(t, s, to.TCP, "tail\n")
+	if _, err := io.CopyN(conn, Stream(seed), size); err != nil {
+		t.Fatalf("send: %v", err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if want := fmt.Sprintf("%d %s\n", size, StreamSum(seed, size)); string(got) != want {
+		t.Errorf("answer after our end: %q, %v; want %q", got, err, want)
+	}
+}
+
+func checkHalfDown(t *testing.T, s Socks, to *Targets, size int64) {
+	seed, id := rand.Uint64(), rand.Uint64()
+	conn := open(t, s, to.TCP, fmt.Sprintf("first %d %d %d\n", size, seed, id))
+	n, got, err := Digest(conn) // ends only when the remote side's end arrives
+	if want := StreamSum(seed, size); err != nil || got != want {
+		t.Fatalf("got %d bytes, %v, hash %s; want %d and %s", n, err, got, size, want)
+	}
+	if _, err := io.CopyN(conn, Stream(id), size); err != nil {
+		t.Fatalf("send after the remote side's end: %v", err)
+	}
+	conn.CloseWrite()
+	select {
+	case got := <-to.Result(id):
+		if want := fmt.Sprintf("%d %s", size, StreamSum(id, size)); got != want {
+			t.Errorf("remote side read %q, want %q", got, want)
+		}
+	case <-time.After(checkTimeout):
+		t.Error("remote side never saw our end")
+	}
+}
+
+// CheckRefused proves that a lane with an unknown account reaches nothing.
+func CheckRefused(t *testing.T, s Socks, to *Targets) {
+	conn, err := tryOpen(s, to.TCP, "echo\nhello")
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(3 * time.Second))
+	if got, _ := io.ReadAll(conn); bytes.Contains(got, []byte("hello")) {
+		t.Errorf("an unknown account reached the target: %q", got)
+	}
+}

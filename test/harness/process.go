@@ -1,0 +1,187 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Times that no healthy run comes near.
+const (
+	startTimeout = 30 * time.Second // exec to a listening port, race detector and busy cores included
+	stopTimeout  = 15 * time.Second // SIGTERM to exit; heki promises 10 s
+)
+
+// Process is one child with its own process group.
+type Process struct {
+	Name string
+
+	cmd    *exec.Cmd
+	log    logBuffer
+	exited chan struct{} // closed after Wait
+	err    error         // of Wait; read after exited
+}
+
+// Start runs a program and ends it when the test does. Its output is shown only if the test failed.
+func Start(t testing.TB, name, path string, args ...string) *Process {
+	t.Helper()
+	p := &Process{Name: name, cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.Env = append(os.Environ(), "GORACE=exitcode=66 halt_on_error=0")
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		if code, err := p.Stop(); err != nil {
+			t.Errorf("%v (exit code %d)", err, code)
+		}
+		if log := p.Log(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic:") {
+			t.Errorf("%s raced or panicked", name)
+		}
+		if t.Failed() {
+			t.Logf("log of %s (process %d):\n%s", name, p.PID(), p.log.tail())
+		}
+	})
+	return p
+}
+
+// PID is the process id, which is also the id of its group.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Log is everything that the process has written so far, up to 4 MiB.
+func (p *Process) Log() string { return p.log.String() }
+
+// Exited is closed once the process is gone.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Signal sends a signal to the process alone.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Stop asks the process to end, kills its group when it does not within 15 s, and returns the exit
+// code: 128 plus the signal's number when a signal ended it. Calling it again returns the same.
+func (p *Process) Stop() (code int, err error) {
+	select {
+	case <-p.exited:
+		return p.exitCode(), nil
+	default:
+	}
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+		return p.exitCode(), nil
+	case <-time.After(stopTimeout):
+	}
+	// A goroutine dump into the log tells what hangs.
+	p.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.exited:
+	case <-time.After(2 * time.Second):
+		syscall.Kill(-p.PID(), syscall.SIGKILL)
+		<-p.exited
+	}
+	return p.exitCode(), fmt.Errorf("%s (process %d) did not end within %s of SIGTERM", p.Name, p.PID(), stopTimeout)
+}
+
+// Wait returns the exit code once the process has ended by itself.
+func (p *Process) Wait(ctx context.Context) (code int, err error) {
+	select {
+	case <-p.exited:
+		return p.exitCode(), nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("%s still runs: %w", p.Name, ctx.Err())
+	}
+}
+
+func (p *Process) exitCode() int {
+	var exit *exec.ExitError
+	if !errors.As(p.err, &exit) {
+		return 0
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return exit.ExitCode()
+}
+
+// WaitPort waits until something accepts TCP connections on address, and fails the test when the
+// process ends first or 30 s pass.
+func (p *Process) WaitPort(t testing.TB, address string) {
+	t.Helper()
+	p.WaitFor(t, "listens on "+address, func() bool {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	})
+}
+
+// WaitLog waits until the log holds text.
+func (p *Process) WaitLog(t testing.TB, text string) {
+	t.Helper()
+	p.WaitFor(t, fmt.Sprintf("logs %q", text), func() bool { return strings.Contains(p.Log(), text) })
+}
+
+// WaitFor polls until done, and fails the test when the process ends first or 30 s pass.
+func (p *Process) WaitFor(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(startTimeout)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-p.exited:
+			t.Fatalf("%s ended with code %d before it %s", p.Name, p.exitCode(), what)
+		case <-deadline:
+			t.Fatalf("%s: %s passed before it %s", p.Name, startTimeout, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// logBuffer keeps the first 4 MiB of a process's output.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+const maxLog = 4 << 20
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if room := maxLog - b.buf.Len(); room > 0 {
+		b.buf.Write(p[:min(len(p), room)])
+	}
+	return len(p), nil
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// tail is what a failed test shows: the last 16 KiB.
+func (b *logBuffer) tail() string {
+	s := b.String()
+	if n := len(s) - 16<<10; n > 0 {
+		return "…" + s[n:]
+	}
+	return s
+}

@@ -1,0 +1,136 @@
+package harness
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// JSON is an object of a configuration file.
+type JSON = map[string]any
+
+// User is one account. VLESS uses UUID, Trojan uses Password.
+type User struct{ Name, UUID, Password string }
+
+// Users are the accounts of every inbound of the matrix: more than one per port, on purpose.
+func Users() []User {
+	return []User{
+		{"alice", "b831381d-6324-4d53-ad4f-8cda48b30811", "alice has a long password"},
+		{"bob", "2bf4bd27-9f5b-4a3c-8d1e-6f1f0b6c5a02", "b"},
+		{"carol", "0d3f4b7c-6a58-4c8e-9d71-3c2a5e9f1b03", "pässwörd/with?signs"},
+	}
+}
+
+// Stranger is an account that no server knows.
+func Stranger() User {
+	return User{"mallory", "ffffffff-ffff-4fff-bfff-ffffffffffff", "nobody knows this"}
+}
+
+// Road is what a client and a server must agree on beside the account.
+type Road struct {
+	Protocol    string // vless, trojan
+	TLS         bool
+	WS          bool
+	EarlyData   int    // bytes that may travel in the WebSocket request; 0 is none
+	EarlyHeader string // header that carries them; empty: the path does
+}
+
+// Path of the WebSocket transport.
+const Path = "/ray"
+
+// transport is sing-box's "transport", the same at both ends; nil for TCP.
+func (r Road) transport() JSON {
+	if !r.WS {
+		return nil
+	}
+	t := JSON{"type": "ws", "path": Path}
+	if r.EarlyData > 0 {
+		t["max_early_data"] = r.EarlyData
+		if r.EarlyHeader != "" {
+			t["early_data_header_name"] = r.EarlyHeader
+		}
+	}
+	return t
+}
+
+// Inbound is the entry of "inbounds" for the road, in the words that sing-box and heki share.
+func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
+	in := JSON{"type": r.Protocol, "tag": "in", "listen": Loopback, "listen_port": port}
+	var list []JSON
+	for _, u := range users {
+		if r.Protocol == "vless" {
+			list = append(list, JSON{"name": u.Name, "uuid": u.UUID})
+		} else {
+			list = append(list, JSON{"name": u.Name, "password": u.Password})
+		}
+	}
+	in["users"] = list
+	if r.TLS {
+		in["tls"] = JSON{"enabled": true, "server_name": ServerName, "certificate_path": cert.CertPath, "key_path": cert.KeyPath}
+	}
+	if t := r.transport(); t != nil {
+		in["transport"] = t
+	}
+	return in
+}
+
+// UnderTest is the program that serves: heki, or what HEKI_TEST_SERVER says.
+func UnderTest() string {
+	if name := os.Getenv("HEKI_TEST_SERVER"); name != "" {
+		return name
+	}
+	return Heki
+}
+
+// StartServer runs the server under test with the inbounds, unchanged whichever program it is.
+func StartServer(t testing.TB, inbounds ...JSON) *Process {
+	t.Helper()
+	config := JSON{"log": JSON{"level": "debug"}, "inbounds": inbounds}
+	if UnderTest() == SingBox {
+		config["dns"] = JSON{"servers": []JSON{{"type": "local", "tag": "local"}}, "strategy": "prefer_ipv4"}
+		config["route"] = JSON{"default_domain_resolver": "local"}
+	} else {
+		config["state_dir"] = t.TempDir()
+	}
+	p := Run(t, UnderTest(), WriteConfig(t, config))
+	for _, in := range inbounds {
+		p.WaitPort(t, Address(in["listen_port"].(uint16)))
+	}
+	return p
+}
+
+// Run starts heki, sing-box or Xray with a configuration file.
+func Run(t testing.TB, name, config string) *Process {
+	t.Helper()
+	path, err := binaryOf(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"run", "-c", config}
+	if name == SingBox {
+		args = append(args, "--disable-color")
+	}
+	return Start(t, name, path, args...)
+}
+
+func binaryOf(name string) (string, error) {
+	if name == Heki {
+		return HekiBinary()
+	}
+	return Binary(name)
+}
+
+// WriteConfig writes v as JSON into a new folder of the test and returns the file's path.
+func WriteConfig(t testing.TB, v any) string {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

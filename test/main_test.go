@@ -1,0 +1,36 @@
+// Package test drives a real heki process with real clients, a simulated panel and plain probes.
+package test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"heki/test/harness"
+)
+
+// TestMain builds what is missing before the clock of -timeout starts.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "harness:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	harness.RemoveHekiBinary()
+	os.Exit(code)
+}
+
+func prepare() error {
+	for _, client := range []string{harness.SingBox, harness.Xray} {
+		if _, err := harness.Binary(client); err != nil {
+			return err
+		}
+	}
+	if harness.UnderTest() != harness.Heki {
+		return nil
+	}
+	_, err := harness.HekiBinary()
+	return err
+}

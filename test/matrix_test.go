@@ -1,0 +1,110 @@
+package test
+
+import (
+	"testing"
+
+	"heki/test/harness"
+)
+
+// lane is a lane of a client and what its real program can do.
+type lane struct {
+	harness.Lane
+	tcp      bool // drive TCP too; off where a lane differs from another in UDP only
+	udp      harness.Cone
+	halfUp   bool // forwards the end of the client's side alone
+	halfDown bool // survives the end of the remote side alone
+}
+
+// transports are the roads of the matrix; sing-box puts early data into the path too.
+func transports(client string) map[string]harness.Road {
+	const ed, header = 2048, "Sec-WebSocket-Protocol"
+	roads := map[string]harness.Road{
+		"tcp":        {},
+		"tcp-tls":    {TLS: true},
+		"ws":         {WS: true},
+		"ws-tls":     {WS: true, TLS: true},
+		"ws-early":   {WS: true, EarlyData: ed, EarlyHeader: header},
+		"wss-early":  {WS: true, TLS: true, EarlyData: ed, EarlyHeader: header},
+		"ws-early-p": {WS: true, EarlyData: ed},
+	}
+	if client == harness.Xray {
+		delete(roads, "ws-early-p")
+	}
+	return roads
+}
+
+// lanes lists the lanes of a client on a road. Users take turns, so that each port serves several.
+func lanes(client string, road harness.Road) []lane {
+	users := harness.Users()
+	at := func(name string, user int) harness.Lane { return harness.Lane{Name: name, User: users[user]} }
+	var list []lane
+	switch {
+	case client == harness.SingBox && road.Protocol == "vless":
+		xudp, packetaddr := at("xudp", 1), at("packetaddr", 2)
+		xudp.Encoding, packetaddr.Encoding = "xudp", "packetaddr"
+		list = []lane{{Lane: at("plain", 0), tcp: true, udp: harness.Symmetric}, {Lane: xudp, udp: harness.Full}, {Lane: packetaddr, udp: harness.FullIP}}
+	case client == harness.SingBox:
+		list = []lane{{Lane: at("plain", 2), tcp: true, udp: harness.Full}}
+	default:
+		mux := at("mux", 1)
+		mux.Mux = true
+		list = []lane{{Lane: at("plain", 0), tcp: true, udp: harness.Full}, {Lane: mux, tcp: true, udp: harness.Full}}
+	}
+	if client == harness.SingBox && road.TLS {
+		utls := at("utls", 1)
+		utls.UTLS = "chrome"
+		list = append(list, lane{Lane: utls, tcp: true, udp: list[0].udp})
+	}
+	for i := range list {
+		// A WebSocket has no half-close; Xray never forwards one; Mux.Cool's End closes both halves.
+		list[i].halfUp = client == harness.SingBox && !road.WS
+		list[i].halfDown = list[i].halfUp
+	}
+	return list
+}
+
+// TestMatrix drives every cell: client × protocol × transport, and each lane of the client in it.
+// Run one cell with -run 'TestMatrix/xray/trojan/ws-tls/mux'.
+func TestMatrix(t *testing.T) {
+	for _, client := range []string{harness.SingBox, harness.Xray} {
+		t.Run(client, func(t *testing.T) {
+			for _, protocol := range []string{"vless", "trojan"} {
+				t.Run(protocol, func(t *testing.T) {
+					for name, road := range transports(client) {
+						road.Protocol = protocol
+						t.Run(name, func(t *testing.T) {
+							t.Parallel()
+							testCell(t, client, road)
+						})
+					}
+				})
+			}
+		})
+	}
+}
+
+func testCell(t *testing.T, client string, road harness.Road) {
+	targets := harness.StartTargets(t)
+	cert := harness.NewCertificate(t)
+	port := harness.FreePort(t)
+	harness.StartServer(t, road.Inbound(port, cert, harness.Users()))
+	ls := lanes(client, road)
+	wrong := harness.Lane{Name: "wrong", User: harness.Stranger()}
+	all := []harness.Lane{wrong}
+	for _, l := range ls {
+		all = append(all, l.Lane)
+	}
+	c := harness.StartClient(t, client, road, port, cert, all...)
+	for _, l := range ls {
+		t.Run(l.Name, func(t *testing.T) {
+			socks := c.Socks(l.Name)
+			if l.tcp {
+				harness.CheckTCP(t, socks, targets, 8<<20)
+				t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, socks, targets, 40) })
+				t.Run("half-close", func(t *testing.T) { harness.CheckHalfClose(t, socks, targets, l.halfUp, l.halfDown) })
+			}
+			t.Run("udp", func(t *testing.T) { harness.CheckUDP(t, socks, targets, l.udp) })
+		})
+	}
+	t.Run("wrong-user", func(t *testing.T) { harness.CheckRefused(t, c.Socks(wrong.Name), targets) })
+}
