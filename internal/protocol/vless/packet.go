@@ -1,0 +1,130 @@
+package vless
+
+import (
+	"encoding/binary"
+	"net"
+	"time"
+
+	"github.com/sagernet/sing/common/buf"
+	M "github.com/sagernet/sing/common/metadata"
+	N "github.com/sagernet/sing/common/network"
+
+	"heki/internal/protocol/wire"
+)
+
+// MaxPacket bounds a packet of command UDP in bytes.
+const MaxPacket = 65535
+
+// lengthSize is the frame header: u16be length.
+const lengthSize = 2
+
+var (
+	_ N.PacketConn       = (*PacketConn)(nil)
+	_ N.PacketReadWaiter = (*PacketConn)(nil)
+)
+
+// PacketConn is the server's side of command UDP: packets to and from one destination, each framed
+// as u16be length and payload. Reading is for one goroutine at a time, writing for any number.
+type PacketConn struct {
+	conn        *ServerConn
+	destination M.Socksaddr
+	body        wire.Body
+	options     N.ReadWaitOptions
+}
+
+// NewPacketConn serves packets on conn after a request for destination. The response header goes out
+// with the first reply. Closing it closes conn.
+func NewPacketConn(conn wire.Conn, destination M.Socksaddr) *PacketConn {
+	c := NewServerConn(conn)
+	return &PacketConn{
+		conn:        c,
+		destination: destination,
+		body:        wire.Body{Source: conn},
+	}
+}
+
+// next waits for a frame and consumes its header. Frames without payload are skipped.
+func (c *PacketConn) next() error {
+	for {
+		if err := c.body.Resync(); err != nil {
+			return err
+		}
+		b, err := wire.PeekFrame(c.conn, 0, lengthSize)
+		if err != nil {
+			return err
+		}
+		length := int(binary.BigEndian.Uint16(b))
+		if err := c.body.Begin(lengthSize, length); err != nil {
+			return err
+		}
+		if length > 0 {
+			return nil
+		}
+	}
+}
+
+// ReadPacket implements N.PacketReader. The destination is always the one of the request. A packet
+// for which buffer has no room is lost. After a timeout reading goes on with a whole packet.
+func (c *PacketConn) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
+	for {
+		if err := c.next(); err != nil {
+			return M.Socksaddr{}, err
+		}
+		if ok, err := c.body.ReadTo(buffer); ok || err != nil {
+			return c.destination, err
+		}
+	}
+}
+
+// InitializeReadWaiter implements N.PacketReadWaiter.
+func (c *PacketConn) InitializeReadWaiter(options N.ReadWaitOptions) bool {
+	c.options = options
+	return false
+}
+
+// WaitReadPacket implements N.PacketReadWaiter. No buffer is held while it waits.
+func (c *PacketConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
+	if err := c.next(); err != nil {
+		return nil, M.Socksaddr{}, err
+	}
+	b, err := c.body.ReadBuffer(c.options)
+	return b, c.destination, err
+}
+
+// WritePacket implements N.PacketWriter. It owns b. Where the packet comes from is not on the wire,
+// so replies of any source are delivered; an empty packet, or one above MaxPacket, is dropped, since
+// no frame can say it.
+func (c *PacketConn) WritePacket(b *buf.Buffer, _ M.Socksaddr) error {
+	length := b.Len()
+	if length == 0 || length > MaxPacket {
+		b.Release()
+		return nil
+	}
+	b = wire.Headroom(b, lengthSize+c.conn.FrontHeadroom())
+	binary.BigEndian.PutUint16(b.ExtendHeader(lengthSize), uint16(length))
+	return c.conn.WriteBuffer(b)
+}
+
+// FrontHeadroom is what WritePacket puts before a packet.
+func (c *PacketConn) FrontHeadroom() int { return lengthSize }
+
+// Upstream returns the stream below, for headroom only.
+func (c *PacketConn) Upstream() any { return c.conn }
+
+// Close closes the stream below.
+func (c *PacketConn) Close() error { return c.conn.Close() }
+
+// LocalAddr returns the address of the stream below.
+func (c *PacketConn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// RemoteAddr returns the address of the stream below.
+func (c *PacketConn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// SetDeadline implements N.PacketConn.
+func (c *PacketConn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+
+// SetReadDeadline implements N.PacketConn.
+func (c *PacketConn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements N.PacketConn.
+func (c *PacketConn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
