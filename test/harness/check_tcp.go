@@ -18,10 +18,10 @@ import (
 // checkTimeout bounds one connection of a check.
 const checkTimeout = 30 * time.Second
 
-// open dials destination through a lane, sends the command line and bounds the connection's life.
-func open(t testing.TB, s Socks, destination, command string) *net.TCPConn {
+// open dials destination through w, sends the command line and bounds the connection's life.
+func open(t testing.TB, w Way, destination, command string) Duplex {
 	t.Helper()
-	conn, err := tryOpen(s, destination, command)
+	conn, err := tryOpen(w, destination, command)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,10 +29,10 @@ func open(t testing.TB, s Socks, destination, command string) *net.TCPConn {
 	return conn
 }
 
-func tryOpen(s Socks, destination, command string) (*net.TCPConn, error) {
+func tryOpen(w Way, destination, command string) (Duplex, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
 	defer cancel()
-	conn, err := s.Dial(ctx, destination)
+	conn, err := w.Dial(ctx, destination)
 	if err != nil {
 		return nil, err
 	}
@@ -46,17 +46,17 @@ func tryOpen(s Socks, destination, command string) (*net.TCPConn, error) {
 
 // CheckTCP moves size bytes each way, alone and at once, compares hashes, lets the remote side speak
 // first and reaches a destination by name.
-func CheckTCP(t *testing.T, s Socks, to *Targets, size int64) {
-	t.Run("upload", func(t *testing.T) { checkUpload(t, s, to.TCP, size) })
-	t.Run("download", func(t *testing.T) { checkDownload(t, s, to.TCP, size) })
-	t.Run("duplex", func(t *testing.T) { checkDuplex(t, s, to.TCP, size) })
-	t.Run("banner", func(t *testing.T) { checkBanner(t, s, to.Banner) })
-	t.Run("domain", func(t *testing.T) { checkUpload(t, s, ByName(to.TCP), 64<<10) })
+func CheckTCP(t *testing.T, w Way, to *Targets, size int64) {
+	t.Run("upload", func(t *testing.T) { checkUpload(t, w, to.TCP, size) })
+	t.Run("download", func(t *testing.T) { checkDownload(t, w, to.TCP, size) })
+	t.Run("duplex", func(t *testing.T) { checkDuplex(t, w, to.TCP, size) })
+	t.Run("banner", func(t *testing.T) { checkBanner(t, w, to.Banner) })
+	t.Run("domain", func(t *testing.T) { checkUpload(t, w, ByName(to.TCP), 64<<10) })
 }
 
-func checkUpload(t *testing.T, s Socks, destination string, size int64) {
+func checkUpload(t *testing.T, w Way, destination string, size int64) {
 	seed := rand.Uint64()
-	conn := open(t, s, destination, fmt.Sprintf("sink %d\n", size))
+	conn := open(t, w, destination, fmt.Sprintf("sink %d\n", size))
 	if _, err := io.CopyN(conn, Stream(seed), size); err != nil {
 		t.Fatalf("upload: %v", err)
 	}
@@ -70,9 +70,9 @@ func checkUpload(t *testing.T, s Socks, destination string, size int64) {
 }
 
 // checkDownload also proves that nothing is lost when the remote side closes right after its last byte.
-func checkDownload(t *testing.T, s Socks, destination string, size int64) {
+func checkDownload(t *testing.T, w Way, destination string, size int64) {
 	seed := rand.Uint64()
-	conn := open(t, s, destination, fmt.Sprintf("source %d %d\n", size, seed))
+	conn := open(t, w, destination, fmt.Sprintf("source %d %d\n", size, seed))
 	n, got, err := Digest(conn)
 	if err != nil {
 		t.Errorf("download: %v", err)
@@ -82,8 +82,8 @@ func checkDownload(t *testing.T, s Socks, destination string, size int64) {
 	}
 }
 
-func checkDuplex(t *testing.T, s Socks, destination string, size int64) {
-	conn := open(t, s, destination, "echo\n")
+func checkDuplex(t *testing.T, w Way, destination string, size int64) {
+	conn := open(t, w, destination, "echo\n")
 	sent := sha256.New()
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -101,8 +101,8 @@ func checkDuplex(t *testing.T, s Socks, destination string, size int64) {
 	}
 }
 
-func checkBanner(t *testing.T, s Socks, destination string) {
-	conn := open(t, s, destination, "")
+func checkBanner(t *testing.T, w Way, destination string) {
+	conn := open(t, w, destination, "")
 	got := make([]byte, len(Banner))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != Banner {
 		t.Fatalf("banner %q, %v; want %q", got, err, Banner)
@@ -123,11 +123,11 @@ func echo(t testing.TB, conn net.Conn, text string) {
 }
 
 // CheckParallel opens n short connections at once; each sends and gets back a few KiB.
-func CheckParallel(t *testing.T, s Socks, to *Targets, n int) {
+func CheckParallel(t *testing.T, w Way, to *Targets, n int) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			if err := shortConnection(s, to.TCP, i); err != nil {
+			if err := shortConnection(w, to.TCP, i); err != nil {
 				t.Errorf("connection %d: %v", i, err)
 			}
 		})
@@ -135,8 +135,8 @@ func CheckParallel(t *testing.T, s Socks, to *Targets, n int) {
 	wg.Wait()
 }
 
-func shortConnection(s Socks, destination string, i int) error {
-	conn, err := tryOpen(s, destination, "echo\n")
+func shortConnection(w Way, destination string, i int) error {
+	conn, err := tryOpen(w, destination, "echo\n")
 	if err != nil {
 		return err
 	}
@@ -160,19 +160,19 @@ func shortConnection(s Socks, destination string, i int) error {
 // up: the client finishes sending, then the remote side still answers.
 // down: the remote side finishes sending, then still receives.
 // What a real client does not forward is not asked for.
-func CheckHalfClose(t *testing.T, s Socks, to *Targets, up, down bool) {
+func CheckHalfClose(t *testing.T, w Way, to *Targets, up, down bool) {
 	const size = 256 << 10
 	if up {
-		t.Run("up", func(t *testing.T) { checkHalfUp(t, s, to, size) })
+		t.Run("up", func(t *testing.T) { checkHalfUp(t, w, to, size) })
 	}
 	if down {
-		t.Run("down", func(t *testing.T) { checkHalfDown(t, s, to, size) })
+		t.Run("down", func(t *testing.T) { checkHalfDown(t, w, to, size) })
 	}
 }
 
-func checkHalfUp(t *testing.T, s Socks, to *Targets, size int64) {
+func checkHalfUp(t *testing.T, w Way, to *Targets, size int64) {
 	seed := rand.Uint64()
-	conn := open(t, s, to.TCP, "tail\n")
+	conn := open(t, w, to.TCP, "tail\n")
 	if _, err := io.CopyN(conn, Stream(seed), size); err != nil {
 		t.Fatalf("send: %v", err)
 	}
@@ -185,9 +185,9 @@ func checkHalfUp(t *testing.T, s Socks, to *Targets, size int64) {
 	}
 }
 
-func checkHalfDown(t *testing.T, s Socks, to *Targets, size int64) {
+func checkHalfDown(t *testing.T, w Way, to *Targets, size int64) {
 	seed, id := rand.Uint64(), rand.Uint64()
-	conn := open(t, s, to.TCP, fmt.Sprintf("first %d %d %d\n", size, seed, id))
+	conn := open(t, w, to.TCP, fmt.Sprintf("first %d %d %d\n", size, seed, id))
 	n, got, err := Digest(conn) // ends only when the remote side's end arrives
 	if want := StreamSum(seed, size); err != nil || got != want {
 		t.Fatalf("got %d bytes, %v, hash %s; want %d and %s", n, err, got, size, want)
@@ -207,8 +207,8 @@ func checkHalfDown(t *testing.T, s Socks, to *Targets, size int64) {
 }
 
 // CheckRefused proves that a lane with an unknown account reaches nothing.
-func CheckRefused(t *testing.T, s Socks, to *Targets) {
-	conn, err := tryOpen(s, to.TCP, "echo\nhello")
+func CheckRefused(t *testing.T, w Way, to *Targets) {
+	conn, err := tryOpen(w, to.TCP, "echo\nhello")
 	if err != nil {
 		return
 	}

@@ -23,9 +23,11 @@ const (
 type Cone int
 
 const (
-	Symmetric Cone = iota // one stream per destination: VLESS's UDP command
-	FullIP                // one stream for all destinations, which are addresses: packetaddr
-	Full                  // the same, and names work too
+	// Symmetric is one stream per destination: VLESS's UDP command. sing-box cannot ask it for a
+	// name: its own client drops the answers ("packet download closed: unsupported address").
+	Symmetric Cone = iota
+	FullIP         // one stream for all destinations, which are addresses: packetaddr
+	Full           // the same, and names work too
 )
 
 // CheckUDP sends datagrams of 1 to 1200 bytes to two targets through one association and proves
@@ -44,7 +46,7 @@ func CheckUDP(t *testing.T, s Socks, to *Targets, cone Cone) {
 			}
 		}
 	})
-	if cone != FullIP {
+	if cone == Full {
 		t.Run("domain", func(t *testing.T) {
 			exchange(t, associate(t, s), ByName(to.UDP[0]), []byte("by name"))
 		})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -37,7 +38,11 @@ func FreePort(t testing.TB) uint16 {
 	return 0
 }
 
+// portIsFree holds back the start of children: a child forked now would keep the probe's sockets
+// open until its exec, and whoever waits for the port would reach them instead of the server.
 func portIsFree(port int) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	tcp, err := net.Listen("tcp", Address(uint16(port)))
 	if err != nil {
 		return false

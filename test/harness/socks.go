@@ -28,9 +28,12 @@ const (
 
 // Dial connects to destination ("host:port", a name stays a name) through the client. A refused
 // request is an error that names the reply code.
-func (s Socks) Dial(ctx context.Context, destination string) (*net.TCPConn, error) {
+func (s Socks) Dial(ctx context.Context, destination string) (Duplex, error) {
 	conn, _, err := s.request(ctx, socksConnect, destination)
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
 }
 
 // request does one SOCKS5 handshake and returns the address in the reply.
