@@ -3,6 +3,7 @@ package adapter
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 
 	M "github.com/sagernet/sing/common/metadata"
 )
@@ -21,6 +22,8 @@ type Metadata struct {
 	Domain      string       // sniffed
 	Addresses   []netip.Addr // resolved
 	Outbound    string
+	TCPTimeout  time.Duration // idle; 0 is the default, below 0 never
+	UDPTimeout  time.Duration // idle; 0 is the default
 }
 
 // LogValue implements slog.LogValuer, so that a disabled level costs nothing. It names the user and
