@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/sagernet/sing/common/buf"
+	N "github.com/sagernet/sing/common/network"
 )
 
 const (
@@ -33,6 +34,9 @@ var (
 	buffers = sync.Pool{New: func() any { return buf.With(make([]byte, rawBuffer)) }}
 	packets = sync.Pool{New: func() any { return buf.With(make([]byte, rawPacket)) }}
 )
+
+// Room is what waiters that make their own buffers are asked for.
+var Room = N.ReadWaitOptions{FrontHeadroom: Headroom, RearHeadroom: Headroom}
 
 // Get lends an empty stream buffer: BufferSize bytes free, Headroom on both sides.
 // After reading into it call Filled, which makes the rear room usable to writers.

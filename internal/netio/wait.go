@@ -15,6 +15,7 @@ import (
 func NewWaiter(r io.Reader) N.ReadWaiter {
 	for {
 		if w, ok := r.(N.ReadWaiter); ok {
+			w.InitializeReadWaiter(Room)
 			return w
 		}
 		if c, ok := r.(*net.TCPConn); ok {
