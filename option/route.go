@@ -2,9 +2,9 @@ package option
 
 // Outbound is one entry of "outbounds": a type, a tag and that type's options.
 type Outbound struct {
-	Type    string
-	Tag     string
-	Options OutboundOptions // *Direct, *Block
+	Type    string          `json:"type"`
+	Tag     string          `json:"tag,omitempty"` // unique; default the type, then type-2, …
+	Options OutboundOptions `json:"-"`             // *Direct, *Block
 }
 
 // OutboundOptions is implemented by the options of every outbound type.
@@ -18,8 +18,8 @@ type Direct struct {
 	BindInterface    string   `json:"bind_interface,omitempty"`
 	Inet4BindAddress string   `json:"inet4_bind_address,omitempty"`
 	Inet6BindAddress string   `json:"inet6_bind_address,omitempty"`
-	RoutingMark      uint32   `json:"routing_mark,omitempty"`
-	ConnectTimeout   Duration `json:"connect_timeout,omitempty"` // default 5s
+	RoutingMark      uint32   `json:"routing_mark,omitempty" also:"hex"` // a number, or text such as "0x1f"
+	ConnectTimeout   Duration `json:"connect_timeout,omitempty"`         // default 5s
 	TCPFastOpen      bool     `json:"tcp_fast_open,omitempty"`
 	TCPMultiPath     bool     `json:"tcp_multi_path,omitempty"`
 }
@@ -29,29 +29,29 @@ type Block struct{}
 
 // Route decides what becomes of a connection. Order: whitelist, audit, forbid_*, rules, final.
 type Route struct {
-	Sniff            []string  `json:"sniff,omitempty"` // tls, http, quic; default all three when a rule asks for a domain
-	SniffRedirect    bool      `json:"sniff_redirect,omitempty"`
-	ForbidBitTorrent bool      `json:"forbid_bittorrent,omitempty"`
-	ForbidPorts      string    `json:"forbid_ports,omitempty"` // "25,465,1000-2000"
-	ForbidPrivateIP  bool      `json:"forbid_private_ip,omitempty"`
-	Whitelist        []string  `json:"whitelist,omitempty"` // rule lines
-	Audit            []string  `json:"audit,omitempty"`     // rule lines
-	Rules            []RouteTo `json:"rules,omitempty"`
-	Final            string    `json:"final,omitempty"` // outbound tag
+	Sniff            Listable[string] `json:"sniff,omitempty"` // tls, http, quic; default all three when a rule asks for a domain
+	SniffRedirect    bool             `json:"sniff_redirect,omitempty"`
+	ForbidBitTorrent bool             `json:"forbid_bittorrent,omitempty"`
+	ForbidPorts      string           `json:"forbid_ports,omitempty"` // "25,465,1000-2000"
+	ForbidPrivateIP  bool             `json:"forbid_private_ip,omitempty"`
+	Whitelist        Listable[string] `json:"whitelist,omitempty"` // rule lines
+	Audit            Listable[string] `json:"audit,omitempty"`     // rule lines
+	Rules            []RouteTo        `json:"rules,omitempty"`
+	Final            string           `json:"final,omitempty"` // outbound tag
 }
 
 // RouteTo sends what matches any of the lines to an outbound.
 type RouteTo struct {
-	Match    []string `json:"match"`
-	Outbound string   `json:"outbound"`
+	Match    Listable[string] `json:"match"`
+	Outbound string           `json:"outbound"`
 }
 
 // DNS configures how heki resolves names.
 type DNS struct {
-	Servers  []DNSServer `json:"servers,omitempty"`  // none: the system's
-	Final    []string    `json:"final,omitempty"`    // server tags in the order tried; default all, then the system
-	Strategy string      `json:"strategy,omitempty"` // ipv4_first (default), ipv4_only, ipv6_first, ipv6_only
-	Cache    DNSCache    `json:"cache,omitempty"`
+	Servers  []DNSServer      `json:"servers,omitempty"`  // none: the system's
+	Final    Listable[string] `json:"final,omitempty"`    // server tags in the order tried; default all, then the system
+	Strategy string           `json:"strategy,omitempty"` // ipv4_first (default), ipv4_only, ipv6_first, ipv6_only
+	Cache    DNSCache         `json:"cache,omitempty"`
 }
 
 // DNSServer is one upstream.

@@ -2,9 +2,9 @@ package option
 
 // Inbound is one entry of "inbounds": a type, a tag and that type's options.
 type Inbound struct {
-	Type    string
-	Tag     string
-	Options InboundOptions // *VLESS, *Trojan
+	Type    string         `json:"type"`
+	Tag     string         `json:"tag,omitempty"` // unique; default the type, then type-2, …
+	Options InboundOptions `json:"-"`             // *VLESS, *Trojan
 }
 
 // InboundOptions is implemented by the options of every inbound type.
@@ -67,10 +67,10 @@ type Listen struct {
 	TCPFastOpen      bool             `json:"tcp_fast_open,omitempty"`
 	TCPMultiPath     bool             `json:"tcp_multi_path,omitempty"` // sing-box's name of mptcp
 	MPTCP            bool             `json:"mptcp,omitempty"`
-	TCPTimeout       Duration         `json:"tcp_timeout,omitempty"`       // idle; default 2h, "-1s" is never
-	UDPTimeout       Duration         `json:"udp_timeout,omitempty"`       // idle; default 2m
-	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"` // default 10s, 1s to 1m
-	TrustedProxies   []string         `json:"trusted_proxies,omitempty"`   // CIDRs whose X-Forwarded-For is believed
+	TCPTimeout       Duration         `json:"tcp_timeout,omitempty"`                // idle; default 2h, "-1s" is never
+	UDPTimeout       Duration         `json:"udp_timeout,omitempty" also:"seconds"` // idle; default 2m
+	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"`          // default 10s, 1s to 1m
+	TrustedProxies   Listable[string] `json:"trusted_proxies,omitempty"`            // CIDRs whose X-Forwarded-For is believed
 }
 
 // Server is an address to connect to.

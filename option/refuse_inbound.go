@@ -1,0 +1,98 @@
+package option
+
+var refusedListen = map[string]refusal{
+	"detour":                          never("heki's inbounds do not feed one another"),
+	"disable_tcp_keep_alive":          later("; connections are kept alive as the system does"),
+	"domain_strategy":                 {text: "was removed from sing-box 1.13; write dns.strategy"},
+	"netns":                           later("; start heki inside the namespace"),
+	"network":                         never("the protocol carries both networks; refuse one with a rule such as network:udp"),
+	"proxy_protocol":                  {text: `is not served by this version; only "off" is`, off: "off"},
+	"proxy_protocol_accept_no_header": {text: "is not served by this version"},
+	"routing_mark":                    later("; write it in a direct outbound"),
+	"set_system_proxy":                never("heki runs on servers"),
+	"sniff":                           {text: "was removed from sing-box 1.13; write route.sniff"},
+	"sniff_override_destination":      {text: "was removed from sing-box 1.13; write route.sniff_redirect"},
+	"sniff_timeout":                   {text: "was removed from sing-box 1.13; heki waits at most 300ms"},
+	"tcp_keep_alive":                  later("; connections are kept alive as the system does"),
+	"tcp_keep_alive_interval":         later("; connections are kept alive as the system does"),
+	"udp_disable_domain_unmapping":    {text: "was removed from sing-box 1.13; heki never unmaps"},
+	"udp_fragment":                    never("the inbound has no UDP socket"),
+	"udp_proxy_protocol":              {text: `is not served by this version; only "off" is`, off: "off"},
+}
+
+var refusedVLESS = map[string]refusal{
+	"decryption": {text: `is not served by this version; only "none" is`, off: "none"},
+	"encryption": {text: `is not served by this version; only "none" is`, off: "none"},
+	"flow":       {text: "belongs to a user; write users[].flow"},
+	"uuid":       {text: "belongs to a user; write users[].uuid"},
+}
+
+var refusedUser = map[string]refusal{
+	"alterId":    never("only VMess knows it"),
+	"alter_id":   never("only VMess knows it"),
+	"email":      {text: "is Xray's; write name"},
+	"encryption": {text: `is not served by this version; only "none" is`, off: "none"},
+	"level":      never("only Xray knows it"),
+}
+
+// noCertificateNeeded are the members whose refusal explains a missing certificate.
+var noCertificateNeeded = []string{"certificate_path", "key_path"}
+
+var refusedTLS = map[string]refusal{
+	"acme":                                 {text: "is not served by this version; write certificate_path and key_path", excuses: noCertificateNeeded},
+	"certificate_provider":                 {text: "is not served by this version; write certificate_path and key_path", excuses: noCertificateNeeded},
+	"reality":                              {text: "is not served by this version", excuses: noCertificateNeeded},
+	"ech":                                  later(""),
+	"client_authentication":                {text: `is not served by this version; only "no" is`, off: "no"},
+	"client_certificate":                   later(""),
+	"client_certificate_path":              later(""),
+	"client_certificate_public_key_sha256": later(""),
+	"kernel_rx":                            later(""),
+	"kernel_tx":                            later(""),
+	"insecure":                             never("a server checks no certificate here; it belongs into the client's configuration"),
+	"utls":                                 clientSide,
+	"disable_sni":                          clientSide,
+	"engine":                               clientSide,
+	"fragment":                             clientSide,
+	"fragment_fallback_delay":              clientSide,
+	"record_fragment":                      clientSide,
+	"spoof":                                clientSide,
+	"spoof_method":                         clientSide,
+	"certificate_public_key_sha256":        clientSide,
+	"client_key":                           clientSide,
+	"client_key_path":                      clientSide,
+}
+
+var clientSide = never("it belongs into the client's configuration")
+
+var refusedTransport = map[string]refusal{
+	"idle_timeout":          otherTransport,
+	"method":                otherTransport,
+	"mode":                  otherTransport,
+	"permit_without_stream": otherTransport,
+	"ping_timeout":          otherTransport,
+	"service_name":          otherTransport,
+}
+
+var otherTransport = refusal{text: "belongs to a transport type that this version does not serve; served: ws"}
+
+var refusedDirect = map[string]refusal{
+	"bind_address_no_port":    later(""),
+	"detour":                  later("; a direct outbound dials itself"),
+	"disable_tcp_keep_alive":  later("; connections are kept alive as the system does"),
+	"domain_resolver":         never("heki resolves through dns; write dns.servers and dns.final"),
+	"domain_strategy":         later("; write dns.strategy"),
+	"fallback_delay":          later(""),
+	"fallback_network_type":   never("a server has one kind of network"),
+	"netns":                   later("; start heki inside the namespace"),
+	"network_strategy":        never("a server has one kind of network"),
+	"network_type":            never("a server has one kind of network"),
+	"override_address":        {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
+	"override_port":           {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
+	"protect_path":            never("heki runs on servers"),
+	"proxy_protocol":          {text: "was removed from sing-box 1.6"},
+	"reuse_addr":              later(""),
+	"tcp_keep_alive":          later("; connections are kept alive as the system does"),
+	"tcp_keep_alive_interval": later("; connections are kept alive as the system does"),
+	"udp_fragment":            later(""),
+}

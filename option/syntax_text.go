@@ -1,0 +1,136 @@
+package option
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// str passes the string at pos, or says what is wrong inside it.
+func (s *scanner) str() *Mistake {
+	start := s.pos
+	for i := start + 1; i < len(s.text); i++ {
+		switch c := s.text[i]; {
+		case c == '"':
+			s.pos = i + 1
+			return nil
+		case c == '\n' || c == '\r':
+			return s.failAt(start, "the string that starts here has no closing double quote on its line (a line break inside is written \\n)")
+		case c < ' ':
+			return s.failAt(i, "the control character U+%04X stands in a string; write \\u%04x", c, c)
+		case c == '\\':
+			n, ok := escapeLen(s.text[i:])
+			if !ok {
+				return s.failAt(i, "%s is no escape in a string; a backslash itself is written \\\\", quoteRune(s.text[i:i+n]))
+			}
+			i += n - 1
+		}
+	}
+	return s.failAt(start, "the string that starts here has no closing double quote")
+}
+
+// escapeLen is the length of the escape at the start of text and whether JSON knows it.
+func escapeLen(text []byte) (n int, ok bool) {
+	if len(text) < 2 {
+		return 1, false
+	}
+	if strings.IndexByte(`"\/bfnrt`, text[1]) >= 0 {
+		return 2, true
+	}
+	if text[1] != 'u' {
+		_, size := utf8.DecodeRune(text[1:])
+		return 1 + size, false
+	}
+	if len(text) < 6 {
+		return len(text), false
+	}
+	if _, err := strconv.ParseUint(string(text[2:6]), 16, 32); err != nil {
+		return 2, false
+	}
+	return 6, true
+}
+
+func quoteRune(b []byte) string {
+	return strings.TrimSuffix(strings.TrimPrefix(strconv.QuoteToGraphic(string(b)), `"\`), `"`)
+}
+
+// word is the literal at pos by hujson's rule of what belongs to one.
+func (s *scanner) word() string {
+	end := s.pos
+	for end < len(s.text) {
+		c := s.text[end]
+		if c != '-' && c != '+' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			break
+		}
+		end++
+	}
+	return string(s.text[s.pos:end])
+}
+
+// maxShown bounds how much of a file an error repeats: what stands unquoted may be a lost secret.
+const maxShown = 12
+
+// found describes what stands at pos.
+func (s *scanner) found() string {
+	r, _ := utf8.DecodeRune(s.text[s.pos:])
+	if hint, ok := lookalike(r); ok {
+		return fmt.Sprintf("%q, which looks like %q but is another character", string(r), hint)
+	}
+	switch {
+	case r == '\'':
+		return `a single quote; text stands in double quotes ("…")`
+	case r == '"':
+		return "a string"
+	case r == '/':
+		return `"/", a comment starts with // or /*`
+	case r == '#':
+		return `"#", a comment starts with // or /*`
+	case !unicode.IsPrint(r):
+		return fmt.Sprintf("the character U+%04X", r)
+	}
+	if word := s.word(); word != "" && len(word) <= maxShown {
+		return strconv.Quote(word)
+	}
+	return strconv.Quote(string(r))
+}
+
+// lookalike knows the full-width and typographic characters that editors and input methods put in.
+func lookalike(r rune) (ascii string, ok bool) {
+	switch r {
+	case '“', '”', '„', '«', '»', '＂':
+		return `"`, true
+	case '，', '、':
+		return ",", true
+	case '：':
+		return ":", true
+	case '｛':
+		return "{", true
+	case '｝':
+		return "}", true
+	case '［', '【':
+		return "[", true
+	case '］', '】':
+		return "]", true
+	case '\u00a0', '\u3000', '\u200b', '\ufeff':
+		return " ", true
+	}
+	return "", false
+}
+
+// literalHint says what a word that is no JSON literal could have been.
+func literalHint(word string) string {
+	switch strings.ToLower(word) {
+	case "true", "yes", "on":
+		return "write true"
+	case "false", "no", "off":
+		return "write false"
+	case "null", "nil", "none":
+		return "write null, or leave the entry out"
+	}
+	if c := word[0]; c == '+' || c == '-' || c == '.' || c >= '0' && c <= '9' {
+		return "a number is written like 443 or 1.5, any other text in double quotes"
+	}
+	return "text stands in double quotes"
+}

@@ -1,0 +1,320 @@
+package option
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"heki/constant"
+)
+
+// ListenAll in "listen" stands for each local address, one socket each.
+const ListenAll = "all"
+
+// defaultListen takes IPv4 and IPv6.
+const defaultListen = "::"
+
+// Never is a timeout that never ends, as written in tcp_timeout.
+const Never = Duration(-time.Second)
+
+// Validate checks type and options. Tags are given by Options.Validate, which knows the others.
+func (i *Inbound) Validate(at Path) error {
+	if i.Options == nil {
+		return at.Key("type").Errorf("%w", inboundKind.missingOr(i.Type))
+	}
+	return i.Options.Validate(at)
+}
+
+func (o *Options) validateInbounds(at Path) error {
+	var r report
+	for i := range o.Inbounds {
+		r.join(o.Inbounds[i].Validate(at.Index(i)))
+	}
+	r.join(nameTags(at, len(o.Inbounds), func(i int) (string, *string) {
+		return o.Inbounds[i].Type, &o.Inbounds[i].Tag
+	}))
+	for i := range o.Inbounds {
+		for j := range i {
+			if addr, port, clash := clashes(o.Inbounds[i].Options, o.Inbounds[j].Options); clash {
+				r.add(at.Index(i).Key("listen_port"), "port %d of %s is already taken by %s (%q)",
+					port, addr, at.Index(j), short(o.Inbounds[j].Tag))
+				break
+			}
+		}
+	}
+	return r.err()
+}
+
+// clashes reports whether two inbounds would bind one port of one address.
+func clashes(a, b InboundOptions) (addr string, port uint16, clash bool) {
+	x, ok1 := a.(interface{ listener() *Listen })
+	y, ok2 := b.(interface{ listener() *Listen })
+	if !ok1 || !ok2 {
+		return "", 0, false
+	}
+	l, m := x.listener(), y.listener()
+	apart := l.BindInterface != "" && m.BindInterface != "" && l.BindInterface != m.BindInterface
+	if l.ListenPort == 0 || l.ListenPort != m.ListenPort || apart {
+		return "", 0, false
+	}
+	for _, one := range l.Listen {
+		for _, other := range m.Listen {
+			if overlap(one, other) {
+				return one, l.ListenPort, true
+			}
+		}
+	}
+	return "", 0, false
+}
+
+// overlap is the kernel's rule for listening sockets: "::" takes every address, 0.0.0.0 every IPv4.
+func overlap(a, b string) bool {
+	x, err1 := netip.ParseAddr(a)
+	y, err2 := netip.ParseAddr(b)
+	switch {
+	case a == ListenAll || b == ListenAll:
+		return true
+	case err1 != nil || err2 != nil:
+		return false // reported elsewhere
+	}
+	x, y = x.Unmap(), y.Unmap()
+	switch {
+	case x == netip.IPv6Unspecified() || y == netip.IPv6Unspecified():
+		return true
+	case x == netip.IPv4Unspecified():
+		return y.Is4()
+	case y == netip.IPv4Unspecified():
+		return x.Is4()
+	}
+	return x == y
+}
+
+func (l *Listen) listener() *Listen { return l }
+
+// Validate fills the defaults of an inbound and requires what an inbound of its own needs.
+// The settings of a panel's node are complete, and may be validated, once the panel has filled them.
+func (s *Stream) Validate(at Path) error {
+	var r report
+	r.join(s.Listen.Validate(at))
+	r.join(s.check(at))
+	if s.TLS != nil {
+		r.join(s.TLS.Validate(at.Key("tls")))
+	}
+	if s.Transport != nil {
+		r.join(s.Transport.Validate(at.Key("transport")))
+	}
+	if len(s.FallbackForALPN) > 0 && (s.TLS == nil || !s.TLS.Enabled) {
+		r.add(at.Key("fallback_for_alpn"), "needs TLS: without it no ALPN is negotiated; write fallback, or tls.enabled")
+	}
+	return r.err()
+}
+
+// check has what holds for an inbound and for the incomplete settings of a node alike, TLS,
+// transport and listen apart.
+func (s *Stream) check(at Path) error {
+	var r report
+	if s.Multiplex != nil {
+		r.join(s.Multiplex.Validate(at.Key("multiplex")))
+	}
+	if s.Fallback != nil {
+		r.join(s.Fallback.Validate(at.Key("fallback")))
+	}
+	for _, alpn := range sortedKeys(s.FallbackForALPN) {
+		server := s.FallbackForALPN[alpn]
+		in := at.Key("fallback_for_alpn")
+		if alpn == "" {
+			r.add(in, `names the ALPN "", must be a protocol such as "h2" or "http/1.1"`)
+			continue
+		}
+		r.join(server.Validate(in.Key(alpn)))
+	}
+	if s.Limits != nil {
+		r.join(s.Limits.check(at.Key("limits")))
+	}
+	return r.err()
+}
+
+// Validate fills the defaults of an inbound; listen_port is required.
+func (l *Listen) Validate(at Path) error {
+	if len(l.Listen) == 0 {
+		l.Listen = Listable[string]{defaultListen}
+	}
+	l.MPTCP = l.MPTCP || l.TCPMultiPath // one switch with two names: either may be read
+	l.TCPMultiPath = l.MPTCP
+	fillDuration(&l.TCPTimeout, constant.TCPTimeout)
+	fillDuration(&l.UDPTimeout, constant.UDPTimeout)
+	fillDuration(&l.HandshakeTimeout, constant.HandshakeTimeout)
+	var r report
+	if l.ListenPort == 0 {
+		r.add(at.Key("listen_port"), "is required, 1 to 65535")
+	}
+	r.join(l.check(at))
+	return r.err()
+}
+
+// Bounds of the timeouts of one connection.
+const (
+	minIdle      = time.Second
+	maxTCPIdle   = 7 * 24 * time.Hour
+	maxUDPIdle   = 24 * time.Hour
+	minHandshake = time.Second
+	maxHandshake = time.Minute
+)
+
+// check has the bounds of what is written.
+func (l *Listen) check(at Path) error {
+	var r report
+	r.join(checkListen(at.Key("listen"), l.Listen))
+	r.join(interfaceName(at.Key("bind_interface"), l.BindInterface))
+	if d := time.Duration(l.TCPTimeout); l.TCPTimeout != Never && d != 0 && (d < minIdle || d > maxTCPIdle) {
+		r.add(at.Key("tcp_timeout"), `is %s, must be %s to %s, or "-1s" for never`, l.TCPTimeout, Duration(minIdle), Duration(maxTCPIdle))
+	}
+	r.join(durationIn(at.Key("udp_timeout"), l.UDPTimeout, minIdle, maxUDPIdle))
+	r.join(durationIn(at.Key("handshake_timeout"), l.HandshakeTimeout, minHandshake, maxHandshake))
+	for i, text := range l.TrustedProxies {
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			r.add(at.Key("trusted_proxies").item(i, len(l.TrustedProxies)), "is %q, must be a CIDR such as 10.0.0.0/8", short(text))
+			continue
+		}
+		l.TrustedProxies[i] = prefix.String()
+	}
+	return r.err()
+}
+
+// parsePrefix takes a CIDR or one address.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return prefix.Masked(), nil
+}
+
+func checkListen(at Path, list []string) error {
+	var r report
+	for i, text := range list {
+		in := at.item(i, len(list))
+		if text == ListenAll {
+			if len(list) > 1 {
+				r.add(in, `"all" stands alone: it is every local address already`)
+			}
+			continue
+		}
+		if _, err := netip.ParseAddr(text); err != nil {
+			r.add(in, "%q is not an IP address; write one without a port, or %q", short(text), ListenAll)
+			continue
+		}
+		for j, other := range list[:i] {
+			if other != ListenAll && overlap(text, other) {
+				r.add(in, "%s shares the port with %s (%s); keep one", text, at.Index(j), other)
+				break
+			}
+		}
+	}
+	return r.err()
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Validate refuses what is not served yet: enabled must be false.
+func (m *Multiplex) Validate(at Path) error {
+	if m.Enabled {
+		return at.Key("enabled").Errorf("is true, sing-mux is not served by this version; write false, and turn multiplex off in the clients (Mux.Cool and XUDP need no option)")
+	}
+	return nil
+}
+
+// Validate normalises the path and fills the default one.
+func (t *Transport) Validate(at Path) error {
+	var r report
+	if t.Type == constant.TransportTCP {
+		if t.Path != "" || t.Host != "" || len(t.Headers) > 0 || t.MaxEarlyData != 0 || t.EarlyDataHeaderName != "" {
+			r.add(at.Key("type"), "is required; served: %s%s", strings.Join(transportKind.served, ", "), transportKind.hint)
+		}
+		return r.err()
+	}
+	if err := transportKind.check(t.Type); err != nil {
+		return at.Key("type").Errorf("%w", err)
+	}
+	if err := t.normalisePath(); err != nil {
+		r.add(at.Key("path"), "%w", err)
+	}
+	if t.Host != "" && !validHost(t.Host) && hostName(at, strings.Trim(t.Host, "[]")) != nil {
+		r.add(at.Key("host"), "is %q, must be a host name, without a port", short(t.Host))
+	}
+	if t.EarlyDataHeaderName != "" && !isToken(t.EarlyDataHeaderName) {
+		r.add(at.Key("early_data_header_name"), "is %q, must be the name of an HTTP header such as %s", short(t.EarlyDataHeaderName), earlyDataHeader)
+	}
+	for _, name := range sortedKeys(t.Headers) {
+		in := at.Key("headers").Key(name)
+		if !isToken(name) {
+			r.add(in, "must have the name of an HTTP header: letters, digits and -")
+		}
+		for i, value := range t.Headers[name] {
+			if strings.ContainsAny(value, "\r\n\x00") {
+				r.add(in.item(i, len(t.Headers[name])), "holds a line break or a zero byte, must be one line")
+			}
+		}
+	}
+	return r.err()
+}
+
+// earlyDataHeader is where Xray's clients put the first bytes when the path says ?ed=N.
+const earlyDataHeader = "Sec-WebSocket-Protocol"
+
+// normalisePath gives the path its leading slash and turns ?ed=N into max_early_data, with Xray's
+// header when none is named. Without ?ed the fields mean what they mean in sing-box: no header
+// name is early data at the end of the path.
+func (t *Transport) normalisePath() error {
+	path, query, hasQuery := strings.Cut(t.Path, "?")
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	for _, c := range path {
+		if c <= ' ' || c == 0x7f || c == '#' {
+			return fmt.Errorf("is %q, must be a URL path without spaces, control characters and #", short(t.Path))
+		}
+	}
+	if !hasQuery {
+		t.Path = path
+		return nil
+	}
+	text, ok := strings.CutPrefix(query, "ed=")
+	n, err := strconv.ParseUint(text, 10, 32)
+	size := uint32(n)
+	if !ok || err != nil {
+		return fmt.Errorf("is %q, must have no query but ?ed=N, N the bytes of early data", short(t.Path))
+	}
+	if t.MaxEarlyData != 0 && t.MaxEarlyData != size {
+		return fmt.Errorf("says ?ed=%d, but max_early_data is %d; keep one", size, t.MaxEarlyData)
+	}
+	t.Path, t.MaxEarlyData = path, size
+	if size > 0 && t.EarlyDataHeaderName == "" {
+		t.EarlyDataHeaderName = earlyDataHeader
+	}
+	return nil
+}
+
+// isToken is RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return s != ""
+}
