@@ -1,0 +1,134 @@
+package http1
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// Get returns the value of the first header field of that name, compared without case, and how many
+// there are.
+func (r *Request) Get(name string) (value []byte, count int) {
+	r.each(func(n, v []byte) {
+		if !equalFold(n, name) {
+			return
+		}
+		if count == 0 {
+			value = v
+		}
+		count++
+	})
+	return value, count
+}
+
+// Has says whether a comma-separated field holds a token, compared without case.
+func (r *Request) Has(name, token string) bool {
+	found := false
+	r.each(func(n, v []byte) {
+		if found || !equalFold(n, name) {
+			return
+		}
+		for part := range bytes.SplitSeq(v, []byte{','}) {
+			if equalFold(bytes.Trim(part, " \t"), token) {
+				found = true
+				return
+			}
+		}
+	})
+	return found
+}
+
+// each calls f with every well-formed field. Lines without a colon and with blanks in the name are
+// passed over, as nginx does.
+func (r *Request) each(f func(name, value []byte)) {
+	for line := range bytes.SplitSeq(r.fields, []byte{'\n'}) {
+		name, value, ok := bytes.Cut(trimCR(line), []byte{':'})
+		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") {
+			continue
+		}
+		f(name, bytes.Trim(value, " \t"))
+	}
+}
+
+// equalFold compares ASCII without case and without copying.
+func equalFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i, c := range b {
+		d := s[i]
+		if c == d {
+			continue
+		}
+		if c|0x20 != d|0x20 || c|0x20 < 'a' || c|0x20 > 'z' {
+			return false
+		}
+	}
+	return true
+}
+
+// parseFields checks the fields and reads those that say how the connection goes on.
+func (r *Request) parseFields() error {
+	for line := range bytes.SplitSeq(r.fields, []byte{'\n'}) {
+		if i := bytes.IndexAny(trimCR(line), "\x00\r"); i >= 0 {
+			return refuse(400, "control character in a header")
+		}
+	}
+	if err := r.parseHost(); err != nil {
+		return err
+	}
+	if r.Has("Connection", "close") {
+		r.KeepAlive = false
+	} else if r.Has("Connection", "keep-alive") {
+		r.KeepAlive = true
+	}
+	return r.parseLength()
+}
+
+func (r *Request) parseHost() error {
+	host, n := r.Get("Host")
+	switch {
+	case n > 1:
+		return refuse(400, "several Host headers")
+	case n == 0 && r.Minor >= 1:
+		return refuse(400, "no Host header")
+	case n == 1 && !validHost(host):
+		return refuse(400, "bad Host header")
+	}
+	if r.Host == nil {
+		r.Host = host
+	}
+	return nil
+}
+
+func validHost(host []byte) bool {
+	for _, c := range host {
+		if c <= 0x20 || c == 0x7f || c == '/' {
+			return false
+		}
+	}
+	return len(host) > 0
+}
+
+func (r *Request) parseLength() error {
+	coding, codings := r.Get("Transfer-Encoding")
+	length, lengths := r.Get("Content-Length")
+	if codings > 0 {
+		switch {
+		case lengths > 0 || codings > 1 || r.Minor == 0:
+			return refuse(400, "body length in two ways")
+		case !equalFold(coding, "chunked"):
+			return refuse(501, "unknown transfer encoding")
+		}
+		r.Body = -1
+		return nil
+	}
+	if lengths == 0 {
+		return nil
+	}
+	n, err := strconv.ParseInt(string(length), 10, 64)
+	if lengths > 1 || err != nil || n < 0 || length[0] == '+' {
+		return refuse(400, "bad Content-Length")
+	}
+	r.Body = n
+	return nil
+}

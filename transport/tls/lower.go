@@ -1,0 +1,126 @@
+package tls
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sagernet/sing/common/buf"
+	N "github.com/sagernet/sing/common/network"
+
+	"heki/internal/netio"
+)
+
+const (
+	recordHeader = 5
+	// maxRecord is the largest body of a record that crypto/tls accepts: 2^14 + 2048, TLS 1.2.
+	maxRecord = 16<<10 + 2048
+	// batch is what one system call reads: two full records of TLS 1.3, whose plaintext then fills
+	// one relay buffer exactly. A whole record of any version fits behind a part of another one.
+	batch = 2 * (recordHeader + 16<<10 + 1 + 16)
+	// closeTime bounds how long Close waits for a peer that does not read.
+	closeTime = 250 * time.Millisecond
+)
+
+// lower is the connection below crypto/tls: it waits for data without a buffer, and bounds the time
+// of the last write.
+type lower struct {
+	net.Conn
+	closing atomic.Bool
+	parked  bool            // crypto/tls gets nothing by itself: Conn reads for it
+	raw     syscall.RawConn // the socket, once nothing stands before it
+	fill    func(fd uintptr) bool
+	waiter  N.ReadWaiter // when there is no socket
+	got     *buf.Buffer
+	err     error
+}
+
+// again is what crypto/tls reads when it wants more than the records it was given: after a key update,
+// or a part of a message. It takes the error for a timeout, which it forgets, and Conn waits without
+// a buffer for the rest.
+type again struct{}
+
+func (again) Error() string   { return "no whole record" }
+func (again) Timeout() bool   { return true }
+func (again) Temporary() bool { return true }
+
+var errAgain error = again{}
+
+func (l *lower) Read(p []byte) (int, error) {
+	if l.parked {
+		return 0, errAgain
+	}
+	return l.Conn.Read(p)
+}
+
+// SetWriteDeadline keeps crypto/tls from giving a close_notify 5 s once the connection is closing.
+func (l *lower) SetWriteDeadline(t time.Time) error {
+	if l.closing.Load() && !t.IsZero() {
+		if last := time.Now().Add(closeTime); t.After(last) {
+			t = last
+		}
+	}
+	return l.Conn.SetWriteDeadline(t)
+}
+
+// wait blocks until there is ciphertext and returns it in a pooled buffer, the caller's to Put.
+func (l *lower) wait() (*buf.Buffer, error) {
+	if l.raw == nil && !l.findSocket() {
+		if l.waiter == nil {
+			l.waiter = netio.NewWaiter(l.Conn)
+		}
+		return l.waiter.WaitReadBuffer()
+	}
+	l.got, l.err = nil, nil
+	if err := l.raw.Read(l.fill); err != nil {
+		netio.Put(l.got)
+		l.got = nil
+		return nil, err
+	}
+	b := l.got
+	l.got = nil
+	return b, l.err
+}
+
+// findSocket looks through wrappers that are done, each time until it succeeds: what a look-ahead
+// has left goes first.
+func (l *lower) findSocket() bool {
+	tcp, ok := netio.UnwrapReader(l.Conn).(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	l.raw, l.fill = raw, l.readSocket
+	return true
+}
+
+// readSocket is the poller's callback: at EAGAIN the buffer goes back to the pool.
+func (l *lower) readSocket(fd uintptr) bool {
+	b := netio.Get()
+	b.Reset() // from the start: batch is longer than a payload
+	for {
+		n, err := syscall.Read(int(fd), b.FreeBytes()[:batch])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			netio.Put(b)
+			return false
+		case err != nil:
+			l.err = &net.OpError{Op: "read", Net: "tcp", Err: err}
+		case n == 0:
+			l.err = io.EOF
+		default:
+			b.Truncate(n)
+			l.got = b
+			return true
+		}
+		netio.Put(b)
+		return true
+	}
+}
