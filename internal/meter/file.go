@@ -35,6 +35,9 @@ func Dir(stateDir, tag string) string {
 			fmt.Fprintf(&name, "%%%02X", c)
 		}
 	}
+	if tag == "" {
+		return filepath.Join(stateDir, "traffic", "%")
+	}
 	escaped := name.String()
 	if len(escaped) > maxTagLength {
 		sum := sha256.Sum256([]byte(tag))
