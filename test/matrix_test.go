@@ -98,10 +98,14 @@ func testCell(t *testing.T, client string, road harness.Road) {
 	for _, l := range ls {
 		t.Run(l.Name, func(t *testing.T) {
 			socks := c.Socks(l.Name)
+			var way harness.Way = socks
+			if client == harness.Xray && road.Protocol == "trojan" {
+				way = harness.Gentle{Way: socks}
+			}
 			if l.tcp {
-				harness.CheckTCP(t, socks, targets, 8<<20)
-				t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, socks, targets, 40) })
-				t.Run("half-close", func(t *testing.T) { harness.CheckHalfClose(t, socks, targets, l.halfUp, l.halfDown) })
+				harness.CheckTCP(t, way, targets, 8<<20)
+				t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, targets, 40) })
+				t.Run("half-close", func(t *testing.T) { harness.CheckHalfClose(t, way, targets, l.halfUp, l.halfDown) })
 			}
 			t.Run("udp", func(t *testing.T) { harness.CheckUDP(t, socks, targets, l.udp) })
 		})

@@ -37,12 +37,28 @@ func tryOpen(w Way, destination, command string) (Duplex, error) {
 		return nil, err
 	}
 	conn.SetDeadline(time.Now().Add(checkTimeout))
+	_, gentle := w.(Gentle)
+	gentle = gentle && command != ""
+	if gentle {
+		command = "ack " + command
+	}
 	if _, err := io.WriteString(conn, command); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("send %q: %w", command, err)
 	}
+	if gentle {
+		if _, err := io.ReadFull(conn, make([]byte, len(ack))); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("acknowledgement of %q: %w", command, err)
+		}
+	}
 	return conn, nil
 }
+
+// Gentle is a way on which the checks wait for the target's first answer before they send much.
+// Xray 26.3.27 needs it with Trojan: it ends a connection whose header and first payload together
+// exceed 8192 bytes ("failed to write A request payload > common/buf: buffer is full").
+type Gentle struct{ Way }
 
 // CheckTCP moves size bytes each way, alone and at once, compares hashes, lets the remote side speak
 // first and reaches a destination by name.

@@ -19,6 +19,9 @@ import (
 // Banner is what the banner target says before it hears anything.
 const Banner = "220 ready\r\n"
 
+// ack answers a command that asks for it.
+const ack = "ok\n"
+
 // Targets are the servers behind the server under test.
 type Targets struct {
 	TCP    string // host:port; obeys the first line of a connection, see serve
@@ -111,11 +114,16 @@ func (s *Targets) accept(l net.Listener, handle func(net.Conn)) {
 //	tail            read until the client has finished, answer "N SHA-256" as a line
 //	first N SEED ID send N bytes of Stream(SEED), finish sending, read on until the client has
 //	                finished too; Result(ID) is then "N SHA-256" of what was read
+//	ack COMMAND     say ack, then obey
 func (s *Targets) serve(conn net.Conn) {
 	in := bufio.NewReader(conn)
 	line, err := in.ReadString('\n')
 	if err != nil {
 		return
+	}
+	line, acked := strings.CutPrefix(line, "ack ")
+	if acked {
+		io.WriteString(conn, ack)
 	}
 	var n int64
 	var seed, id uint64
