@@ -16,14 +16,34 @@ import (
 	"heki/option"
 )
 
-// memory is a Logger that writes into a buffer.
-func memory(t *testing.T, o option.Log) (*Logger, *bytes.Buffer) {
+// screen is a buffer that a timer may write to.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+// take returns what was written since the last call.
+func (s *screen) take() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.text.Reset()
+	return s.text.String()
+}
+
+// memory is a Logger that writes to a screen.
+func memory(t *testing.T, o option.Log) (*Logger, *screen) {
 	t.Helper()
 	l, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := new(bytes.Buffer)
+	out := new(screen)
 	l.sink.replace(stream{out}, o.Format == "json")
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
@@ -82,17 +102,16 @@ func TestDerived(t *testing.T) {
 	child := l.With("a", 1).WithGroup("g").With("b", 2).WithGroup("").With()
 	child.Info("m", "c", 3)
 	l.Info("m", "c", 3)
-	got := cutTimes(out.String())
+	got := cutTimes(out.take())
 	want := "INFO  m a=1 g.b=2 g.c=3\nINFO  m c=3\n"
 	if got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	out.Reset()
 	l.sink.json.Store(true) // a derived logger follows the format
 	child.Info("m", "c", 3)
 	var line map[string]any
-	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
-		t.Fatalf("%v in %q", err, out)
+	if err := json.Unmarshal([]byte(out.take()), &line); err != nil {
+		t.Fatal(err)
 	}
 	delete(line, "time")
 	if got, want := fmt.Sprint(line), "map[a:1 g:map[b:2 c:3] level:INFO msg:m]"; got != want {
@@ -134,7 +153,7 @@ func TestLevels(t *testing.T) {
 	derived.Info("no")
 	l.SetLevel(slog.LevelDebug)
 	derived.Debug("yes")
-	if got := cutTimes(out.String()); got != "DEBUG yes k=1\n" {
+	if got := cutTimes(out.take()); got != "DEBUG yes k=1\n" {
 		t.Errorf("got %q", got)
 	}
 	if l.Level() != slog.LevelDebug {
@@ -173,26 +192,23 @@ func TestRepeats(t *testing.T) {
 				}
 				log.Warn("does not answer", "err", errors.New("timeout"))
 				log.Error("does not answer", "err", errors.New("refused"))
-				if got := strings.Count(out.String(), "\n"); got != 5+3 {
-					t.Errorf("%d lines, want 8:\n%s", got, out)
+				if got := out.take(); strings.Count(got, "\n") != 5+3 {
+					t.Errorf("%d lines, want 8:\n%s", strings.Count(got, "\n"), got)
 				}
-				out.Reset()
 				time.Sleep(repeatWindow) // each window ends with one line where something was held
 				synctest.Wait()
-				got := out.String()
+				got := out.take()
 				if strings.Count(got, "\n") != 1 || strings.Count(got, "refused") != 1 {
 					t.Errorf("at the end of the window:\n%s", got)
 				}
 				checkRepeated(t, format, got, 4)
-				out.Reset()
 				log.Warn("does not answer", "err", errors.New("refused")) // a new window
 				log.Warn("does not answer", "err", errors.New("refused"))
-				if got := strings.Count(out.String(), "\n"); got != 1 {
+				if got := strings.Count(out.take(), "\n"); got != 1 {
 					t.Errorf("%d lines in the second window", got)
 				}
-				out.Reset()
 				l.sink.replace(stream{out}, false) // what is held is not lost when the destination changes
-				checkRepeated(t, format, out.String(), 1)
+				checkRepeated(t, format, out.take(), 1)
 			})
 		})
 	}
@@ -231,7 +247,7 @@ func TestRepeatsAreBounded(t *testing.T) {
 		if got := l.sink.remembered(); got != maxRepeats {
 			t.Errorf("%d lines remembered, want %d", got, maxRepeats)
 		}
-		if got := strings.Count(out.String(), "\n"); got != 6*maxRepeats {
+		if got := strings.Count(out.take(), "\n"); got != 6*maxRepeats {
 			t.Errorf("%d lines written, want %d", got, 6*maxRepeats)
 		}
 		time.Sleep(2 * repeatWindow)
@@ -265,7 +281,7 @@ func TestConcurrent(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Count(out.String(), "\n"), 8*200+8+8; got != want {
+	if got, want := strings.Count(out.take(), "\n"), 8*200+8+8; got != want {
 		t.Errorf("%d lines, want %d", got, want)
 	}
 }

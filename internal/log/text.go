@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 	"unicode"
@@ -146,9 +145,8 @@ func appendWord(b []byte, s string) []byte {
 	if s == "" {
 		return append(b, '"', '"')
 	}
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c <= ' ' || c == '"' || c == '=' || c == 0x7f || c >= utf8.RuneSelf && !printable(s[i:]) {
+	for _, r := range s {
+		if r == ' ' || r == '"' || r == '=' || !printable(r) {
 			return strconv.AppendQuote(b, s)
 		}
 	}
@@ -157,18 +155,18 @@ func appendWord(b []byte, s string) []byte {
 
 // appendMessage writes the message as it is, on one line: clients must not be able to forge lines.
 func appendMessage(b []byte, s string) []byte {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
-		return append(b, s...)
-	}
-	return strconv.AppendQuote(b, s)
-}
-
-// printable reports whether all of s can stand on a terminal.
-func printable(s string) bool {
 	for _, r := range s {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return false
+		if !printable(r) {
+			return strconv.AppendQuote(b, s)
 		}
 	}
-	return true
+	return append(b, s...)
+}
+
+// printable reports whether r can stand on a terminal. What is not UTF-8 cannot.
+func printable(r rune) bool {
+	if r < utf8.RuneSelf {
+		return ' ' <= r && r < 0x7f
+	}
+	return r != utf8.RuneError && unicode.IsPrint(r)
 }
