@@ -124,13 +124,19 @@ func binaryOf(name string) (string, error) {
 // WriteConfig writes v as JSON into a new folder of the test and returns the file's path.
 func WriteConfig(t testing.TB, v any) string {
 	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.json")
+	RewriteConfig(t, path, v)
+	return path
+}
+
+// RewriteConfig writes v as JSON over the file at path.
+func RewriteConfig(t testing.TB, path string, v any) {
+	t.Helper()
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "config.json")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }

@@ -1,0 +1,209 @@
+package test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"heki/panel/paneltest"
+	"heki/test/harness"
+)
+
+// TestPanelUsers adds, removes and re-keys users while their traffic flows through real clients.
+func TestPanelUsers(t *testing.T) {
+	for _, client := range []string{harness.SingBox, harness.Xray} {
+		for name, road := range panelRoads() {
+			t.Run(client+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				testPanelUsers(t, client, road)
+			})
+		}
+	}
+}
+
+func testPanelUsers(t *testing.T, client string, road harness.Road) {
+	s := newSite(t, road, 3, nil)
+	s.start(t)
+	c := s.client(t, client)
+	to := s.targets.TCP
+	kept := startFlow(t, c.Socks("1"), to)
+	removed := startFlow(t, c.Socks("2"), to)
+	rekeyed := startFlow(t, c.Socks("3"), to)
+
+	// One table, so that one sync sees all three changes.
+	before := s.panel.Users()
+	before[2].UUID = paneltest.NewUUID()
+	s.panel.SetUsers([]paneltest.User{before[0], before[2], {ID: 4, UUID: paneltest.NewUUID()}})
+	s.cut(t, removed, "a removed user")
+	select {
+	case <-rekeyed.ended:
+	case <-time.After(time.Second):
+		t.Error("a re-keyed user was not cut with the removed one")
+	}
+	kept.alive(t, "an unchanged user")
+
+	harness.CheckRefused(t, c.Socks("2"), s.targets)
+	harness.CheckRefused(t, c.Socks("3"), s.targets) // the client still has the old key
+	later := s.client(t, client)                     // knows the panel's present users
+	for _, id := range []int{1, 3, 4} {
+		startFlow(t, later.Socks(fmt.Sprint(id)), to).finish(t)
+	}
+	kept.alive(t, "an unchanged user")
+	up, down := kept.finish(t)
+	t.Logf("the unchanged user moved %d up and %d down on one connection", up, down)
+}
+
+// TestPanelBilling moves known amounts and wants the panel to be told exactly those.
+func TestPanelBilling(t *testing.T) {
+	for _, client := range []string{harness.SingBox, harness.Xray} {
+		for name, road := range panelRoads() {
+			t.Run(client+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, road, 2, nil)
+				p := s.start(t)
+				c := s.client(t, client)
+				want := s.move(t, c)
+				s.billed(t, "after reports", want)
+				for id := range want {
+					if alive := s.panel.Alive(nodeID, id); !slices.Equal(alive, []string{harness.Loopback}) {
+						t.Errorf("addresses of user %d: %v, want %s", id, alive, harness.Loopback)
+					}
+				}
+				p.Stop()
+				s.billed(t, "after the final report", want)
+			})
+		}
+	}
+}
+
+// move makes traffic of both users through a client and returns what the panel must be told.
+func (s *site) move(t *testing.T, c *harness.Client) map[int]paneltest.Traffic {
+	t.Helper()
+	want := make(map[int]paneltest.Traffic)
+	for id, size := range map[int]int64{1: 1 << 20, 2: 123_457} {
+		socks := c.Socks(fmt.Sprint(id))
+		up, down := harness.Bill(t, socks, s.targets, size)
+		want[id] = paneltest.Traffic{Up: up, Down: down}
+	}
+	return want
+}
+
+// billed wants the panel's books to become exactly want. A report too many shows in the call after
+// the final report.
+func (s *site) billed(t *testing.T, when string, want map[int]paneltest.Traffic) {
+	t.Helper()
+	same := func() bool {
+		got := s.panel.TrafficOf(nodeID)
+		for id, w := range want {
+			if got[id] != w {
+				return false
+			}
+		}
+		return len(got) == len(want)
+	}
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !same() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: the panel was told %v, want %v", when, s.panel.TrafficOf(nodeID), want)
+		}
+	}
+}
+
+// TestPanelFinalReport stops heki before any regular report: SIGTERM alone must bring the bytes.
+func TestPanelFinalReport(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, harness.Road{Protocol: "vless"}, 2, func(config harness.JSON) {
+		config["panels"].([]harness.JSON)[0]["report_interval"] = "1h"
+	})
+	p := s.start(t)
+	c := s.client(t, harness.SingBox)
+	want := s.move(t, c)
+	open := startFlow(t, c.Socks("1"), s.targets.TCP) // still open when the signal comes
+	start := time.Now()
+	code, err := p.Stop()
+	if err != nil || code != 0 {
+		t.Errorf("exit code %d, %v; want 0", code, err)
+	}
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("exit took %s, want at most 10 s", d)
+	}
+	if err := <-open.ended; err == nil {
+		t.Error("a connection survived the process")
+	}
+	got := s.panel.Traffic(nodeID, 1)
+	up, down := open.bytes.Load(), open.bytes.Load()
+	t.Logf("user 1: billed %v; the open flow had moved %d up and %d down", got, up, down)
+	if got.Up < want[1].Up+up || got.Down < want[1].Down+down || got.Up > want[1].Up+up+4000 || got.Down > want[1].Down+down+4000 {
+		t.Errorf("user 1: billed %v, want %v and the open flow's %d up, %d down (one message more at most)", got, want[1], up, down)
+	}
+	if got := s.panel.Traffic(nodeID, 2); got != want[2] {
+		t.Errorf("user 2: billed %v, want %v", got, want[2])
+	}
+}
+
+// TestPanelDownAtStart starts heki from the last good snapshot while the panel is down, serves, and
+// reports once the panel is back.
+func TestPanelDownAtStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, harness.Road{Protocol: "trojan", TLS: true}, 2, nil)
+	s.start(t).Stop() // leaves a snapshot
+	s.panel.Down()
+	p := s.start(t)
+	c := s.client(t, harness.Xray)
+	want := s.move(t, c)
+	p.WaitLog(t, "connection refused") // so that a report has failed too, or at least a sync
+	if err := s.panel.Up(); err != nil {
+		t.Fatal(err)
+	}
+	s.billed(t, "after the panel came back", want)
+}
+
+// TestPanelFailures lets the final report of one run fail and starts heki again: what certainly was
+// not booked is told later, what may have been booked is held, nothing is billed twice.
+func TestPanelFailures(t *testing.T) {
+	for _, tt := range []struct {
+		fault paneltest.Fault
+		told  bool // the failed report's bytes are in the books in the end
+	}{
+		{paneltest.Forbidden(), true}, // definite: told later
+		{paneltest.TooMany(time.Second), true},
+		{paneltest.Failure(), true},
+		{paneltest.ServerError(true), true}, // ambiguous, and booked at once
+		{paneltest.Reset(true), true},
+		{paneltest.Hang(true), true},
+		{paneltest.ServerError(false), false}, // ambiguous, not booked: on_ambiguous is hold
+		{paneltest.BadGateway(), false},
+	} {
+		t.Run(tt.fault.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, harness.Road{Protocol: "vless"}, 2, func(config harness.JSON) {
+				config["panels"].([]harness.JSON)[0]["report_interval"] = "1h"
+			})
+			p := s.start(t)
+			want := s.move(t, s.client(t, harness.SingBox))
+			for _, call := range []paneltest.Call{paneltest.PushCall, paneltest.Report} {
+				s.panel.Fail(call, tt.fault, 1)
+			}
+			p.Stop()
+			if s.panel.Requests(paneltest.PushCall)+s.panel.Requests(paneltest.Report) == 0 {
+				t.Fatal("no final report")
+			}
+			s.panel.Heal()
+			p = s.start(t)
+			for id, more := range s.move(t, s.client(t, harness.SingBox)) {
+				if !tt.told {
+					want[id] = paneltest.Traffic{}
+				}
+				want[id] = paneltest.Traffic{Up: want[id].Up + more.Up, Down: want[id].Down + more.Down}
+			}
+			p.Stop()
+			s.billed(t, "after the second run", want)
+		})
+	}
+}
+

@@ -1,0 +1,61 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"heki/test/harness"
+)
+
+// TestReload changes the configuration under a running heki: connections of unchanged inbounds live
+// on, a bad file changes nothing, a removed inbound stops.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	cert := harness.NewCertificate(t)
+	targets := harness.StartTargets(t)
+	stay, leave, come := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
+	inbound := func(tag string, port uint16) harness.JSON {
+		in := harness.Road{Protocol: "vless"}.Inbound(port, cert, harness.Users())
+		in["tag"] = tag
+		return in
+	}
+	config := harness.JSON{"log": harness.JSON{"level": "debug"}, "state_dir": t.TempDir()}
+	config["inbounds"] = []harness.JSON{inbound("stay", stay), inbound("leave", leave)}
+	path := harness.WriteConfig(t, config)
+	p := harness.Run(t, harness.Heki, path)
+	p.WaitPort(t, harness.Address(stay))
+	p.WaitPort(t, harness.Address(leave))
+	way := func(port uint16) harness.Way {
+		return harness.Raw{Road: harness.Road{Protocol: "vless"}, User: harness.Users()[0], Server: harness.Address(port)}
+	}
+	kept := startFlow(t, way(stay), targets.TCP)
+
+	if err := os.WriteFile(path, []byte(`{"inbounds": [{"type": "vles"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Signal(syscall.SIGHUP)
+	p.WaitLog(t, "the old one stays in force")
+	startFlow(t, way(leave), targets.TCP).finish(t)
+	kept.alive(t, "a connection after a bad reload")
+
+	config["inbounds"] = []harness.JSON{inbound("stay", stay), inbound("come", come)}
+	harness.RewriteConfig(t, path, config)
+	p.Signal(syscall.SIGHUP)
+	p.WaitLog(t, "configuration reloaded")
+	startFlow(t, way(come), targets.TCP).finish(t)
+	kept.alive(t, "a connection of an unchanged inbound")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if conn, err := way(leave).Dial(ctx, targets.TCP); err == nil {
+		conn.Close()
+		t.Error("a removed inbound still accepts")
+	} else if !errors.Is(err, syscall.ECONNREFUSED) && !strings.Contains(err.Error(), "reset") {
+		t.Errorf("dial of a removed inbound: %v", err)
+	}
+	kept.finish(t)
+}

@@ -1,0 +1,231 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"heki/panel/paneltest"
+	"heki/test/harness"
+)
+
+// Every panel test has its own panel, its own heki and its own real client: nodeID is served at a
+// free port, and the intervals are the shortest that heki takes.
+const (
+	nodeID   = 1
+	interval = 5 * time.Second
+	patience = 3*interval + 10*time.Second // of whatever a sync or a report must bring about
+)
+
+// site is one panel with one node, and the heki that serves it.
+type site struct {
+	panel   *paneltest.Server
+	road    harness.Road
+	cert    *harness.Certificate
+	port    uint16
+	config  harness.JSON
+	path    string // of the configuration file
+	targets *harness.Targets
+}
+
+// newSite makes a panel with users 1 to n and a heki configuration for it. Nothing of heki runs yet.
+func newSite(t *testing.T, road harness.Road, users int, edit func(config harness.JSON)) *site {
+	t.Helper()
+	panel, err := paneltest.Start(paneltest.New("token of the test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(panel.Close)
+	s := &site{panel: panel, road: road, cert: harness.NewCertificate(t), port: harness.FreePort(t), targets: harness.StartTargets(t)}
+	panel.SetNode(s.node())
+	for range users {
+		panel.SetUser(paneltest.User{})
+	}
+	s.config = harness.JSON{
+		"log":       harness.JSON{"level": "debug"},
+		"state_dir": t.TempDir(),
+		"panels": []harness.JSON{{
+			"name": "main", "type": "xboard", "url": panel.URL, "key": panel.Token(),
+			"sync_interval": interval.String(), "report_interval": interval.String(), "timeout": "2s",
+			"nodes": []harness.JSON{{
+				"id": nodeID, "listen": harness.Loopback,
+				"tls": harness.JSON{"certificate_path": s.cert.CertPath, "key_path": s.cert.KeyPath},
+			}},
+		}},
+	}
+	if edit != nil {
+		edit(s.config)
+	}
+	s.path = harness.WriteConfig(t, s.config)
+	return s
+}
+
+// node is the panel's row of the site's road.
+func (s *site) node() paneltest.Node {
+	n := paneltest.Node{ID: nodeID, Protocol: s.road.Protocol, Port: int(s.port), Network: "tcp"}
+	if s.road.TLS {
+		n.TLS, n.ServerName = 1, harness.ServerName
+	}
+	if s.road.WS {
+		n.Network, n.Path = "ws", harness.Path
+	}
+	return n
+}
+
+// start runs heki until it serves the node.
+func (s *site) start(t *testing.T) *harness.Process {
+	t.Helper()
+	p := harness.Run(t, harness.Heki, s.path)
+	p.WaitPort(t, harness.Address(s.port))
+	return p
+}
+
+// account is a panel user as a client knows it; the panels hand out the UUID as Trojan's password.
+func account(u paneltest.User) harness.User {
+	return harness.User{Name: fmt.Sprint(u.ID), UUID: u.UUID, Password: u.UUID}
+}
+
+// client runs a real client with one lane per panel user, called by the user's id.
+func (s *site) client(t *testing.T, name string) *harness.Client {
+	t.Helper()
+	var lanes []harness.Lane
+	for _, u := range s.panel.Users() {
+		lanes = append(lanes, harness.Lane{Name: fmt.Sprint(u.ID), User: account(u), Encoding: "xudp"})
+	}
+	return harness.StartClient(t, name, s.road, s.port, s.cert, lanes...)
+}
+
+// panelRoads are the cells of the panel tests: both clients, both protocols, with and without the
+// heavier transports.
+func panelRoads() map[string]harness.Road {
+	return map[string]harness.Road{
+		"vless/tcp":      {Protocol: "vless"},
+		"vless/ws-tls":   {Protocol: "vless", WS: true, TLS: true},
+		"trojan/tcp-tls": {Protocol: "trojan", TLS: true},
+		"trojan/ws":      {Protocol: "trojan", WS: true},
+	}
+}
+
+// eventually polls until done says so, and fails the test after patience.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: not within %s", what, patience)
+		}
+	}
+}
+
+// nextSync waits until heki has asked for the users once more, from the start.
+func (s *site) nextSync(t *testing.T) {
+	t.Helper()
+	before := s.panel.Requests(paneltest.Users)
+	eventually(t, "next sync", func() bool { return s.panel.Requests(paneltest.Users) > before })
+}
+
+// flow is one connection that echoes a small message over and over.
+type flow struct {
+	rounds atomic.Int64
+	bytes  atomic.Int64 // each way
+	ended  chan error   // why it ended; nil when told to stop
+	stop   chan struct{}
+}
+
+// startFlow opens a flow and proves that it works before it returns.
+func startFlow(t *testing.T, way harness.Way, destination string) *flow {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := way.Dial(ctx, destination)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &flow{ended: make(chan error, 1), stop: make(chan struct{})}
+	command := "echo\n"
+	if _, err := io.WriteString(conn, command); err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan struct{})
+	go func() {
+		defer conn.Close()
+		f.ended <- f.run(conn, first)
+	}()
+	select {
+	case <-first:
+	case err := <-f.ended:
+		t.Fatalf("flow did not start: %v", err)
+	}
+	return f
+}
+
+func (f *flow) run(conn harness.Duplex, first chan struct{}) error {
+	message := make([]byte, 1000)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn.SetDeadline(time.Now().Add(patience))
+		if _, err := conn.Write(message); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(conn, message); err != nil {
+			return err
+		}
+		f.bytes.Add(int64(len(message)))
+		if f.rounds.Add(1) == 1 {
+			close(first)
+		}
+		select {
+		case <-f.stop:
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// finish ends the flow and returns what it moved each way, the command included in up.
+func (f *flow) finish(t *testing.T) (up, down int64) {
+	t.Helper()
+	close(f.stop)
+	if err := <-f.ended; err != nil {
+		t.Errorf("flow: %v", err)
+	}
+	return f.bytes.Load() + int64(len("echo\n")), f.bytes.Load()
+}
+
+// alive wants the flow to move on.
+func (f *flow) alive(t *testing.T, what string) {
+	t.Helper()
+	before := f.rounds.Load()
+	eventually(t, what+" goes on", func() bool {
+		select {
+		case err := <-f.ended:
+			t.Fatalf("%s ended: %v", what, err)
+		default:
+		}
+		return f.rounds.Load() > before+1
+	})
+}
+
+// cut wants the flow to end within a second of the sync after now.
+func (s *site) cut(t *testing.T, f *flow, what string) {
+	t.Helper()
+	s.nextSync(t)
+	synced := time.Now()
+	select {
+	case <-f.ended:
+	case <-time.After(patience):
+		t.Fatalf("%s still flows %s after the sync", what, patience)
+	}
+	if d := time.Since(synced); d > time.Second {
+		t.Errorf("%s was cut %s after the sync, want within 1 s", what, d)
+	}
+}
+
