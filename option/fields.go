@@ -48,7 +48,7 @@ func (s *fieldSet) collect(t reflect.Type, index []int) {
 	}
 }
 
-// nearest returns the known name that an operator most likely meant, or "".
+// nearest returns the known name, none of them empty, that an operator most likely meant, or "".
 func nearest(name string, known []string) string {
 	plain := plainKey(name)
 	best, bestDistance := "", 0

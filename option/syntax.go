@@ -148,6 +148,9 @@ func closing(bracket byte) string {
 // token reads one token and decides what may follow.
 func (s *scanner) token() *Mistake {
 	c := s.text[s.pos]
+	if why := s.strange(); why != "" {
+		return s.fail("found %s", why)
+	}
 	switch s.next {
 	case expectNothing:
 		return s.fail("found %s after the end of the configuration; the file holds one object", s.found())

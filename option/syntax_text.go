@@ -75,25 +75,35 @@ const maxShown = 12
 // found describes what stands at pos.
 func (s *scanner) found() string {
 	r, _ := utf8.DecodeRune(s.text[s.pos:])
-	if hint, ok := lookalike(r); ok {
-		return fmt.Sprintf("%q, which looks like %q but is another character", string(r), hint)
-	}
-	switch {
-	case r == '\'':
-		return `a single quote; text stands in double quotes ("…")`
+	switch word := s.word(); {
 	case r == '"':
 		return "a string"
-	case r == '/':
-		return `"/", a comment starts with // or /*`
-	case r == '#':
-		return `"#", a comment starts with // or /*`
 	case !unicode.IsPrint(r):
 		return fmt.Sprintf("the character U+%04X", r)
-	}
-	if word := s.word(); word != "" && len(word) <= maxShown {
+	case word != "" && len(word) <= maxShown:
 		return strconv.Quote(word)
 	}
 	return strconv.Quote(string(r))
+}
+
+// strange explains a character that JSON never has outside of strings, but people write; else "".
+func (s *scanner) strange() string {
+	r, _ := utf8.DecodeRune(s.text[s.pos:])
+	switch r {
+	case '\'':
+		return "a single quote; text stands in double quotes"
+	case '/', '#':
+		return fmt.Sprintf("%q; a comment starts with // or /*", string(r))
+	}
+	plain, ok := lookalike(r)
+	switch {
+	case !ok:
+		return ""
+	case unicode.IsPrint(r):
+		return fmt.Sprintf("%c (U+%04X); write the plain character %s", r, r, plain)
+	default:
+		return fmt.Sprintf("the character U+%04X; write a plain space", r)
+	}
 }
 
 // lookalike knows the full-width and typographic characters that editors and input methods put in.

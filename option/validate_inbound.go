@@ -22,7 +22,7 @@ const Never = Duration(-time.Second)
 
 // Validate checks type and options. Tags are given by Options.Validate, which knows the others.
 func (i *Inbound) Validate(at Path) error {
-	if i.Options == nil {
+	if i.Options == nil || newInbound(i.Type) == nil {
 		return at.Key("type").Errorf("%w", inboundKind.missingOr(i.Type))
 	}
 	return i.Options.Validate(at)

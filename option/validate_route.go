@@ -12,7 +12,7 @@ import (
 
 // Validate checks type and options. Tags are given by Options.Validate, which knows the others.
 func (o *Outbound) Validate(at Path) error {
-	if o.Options == nil {
+	if o.Options == nil || newOutbound(o.Type) == nil {
 		return at.Key("type").Errorf("%w", outboundKind.missingOr(o.Type))
 	}
 	return o.Options.Validate(at)

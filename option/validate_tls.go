@@ -43,6 +43,7 @@ func (t *TLS) check(at Path) error {
 		if name == "" || len(name) > 255 { // RFC 7301 §3.1
 			r.add(at.Key("alpn").item(i, len(t.ALPN)), `has %d bytes, must be a protocol of 1 to 255 bytes such as "http/1.1"`, len(name))
 		}
+		r.join(printable(at.Key("alpn").item(i, len(t.ALPN)), name))
 	}
 	r.join(t.checkVersions(at))
 	r.join(checkCiphers(at.Key("cipher_suites"), t.CipherSuites))
