@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -232,5 +233,36 @@ func TestTakeConcurrent(t *testing.T) {
 	}
 	if len(got.users) != users || n.conns.Load() != 0 {
 		t.Errorf("%d users, %d connections left", len(got.users), n.conns.Load())
+	}
+}
+
+// TestTakeIsExact takes as fast as it can beside a busy lease: a byte between load and reset would be lost.
+func TestTakeIsExact(t *testing.T) {
+	n := newTestNode()
+	l := open(t, n.Meter(adapter.Account{ID: 1}), home, nil)
+	var stop atomic.Bool
+	moved := make(chan int64)
+	go func() {
+		chunks := int64(0)
+		for ; !stop.Load(); chunks++ {
+			l.Up(1)
+		}
+		moved <- chunks
+	}()
+	var up int64
+	take := func() {
+		for _, u := range n.Take().Users {
+			up += u.Up
+		}
+	}
+	for range 50_000 {
+		take()
+	}
+	stop.Store(true)
+	want := <-moved
+	l.Close()
+	take()
+	if up != want {
+		t.Errorf("took %d bytes, want %d", up, want)
 	}
 }
