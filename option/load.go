@@ -17,8 +17,11 @@ const maxFile = 64 << 20
 // and no hidden ones) in the order of their names. The files of a directory become one: lists are
 // appended, objects merged; anything else set in two files is a mistake that names both.
 //
+// checks look for mistakes beyond this package's knowledge and run even when there are others: what
+// could not be decoded is then at its zero value.
+//
 // The error is Mistakes, each with its file, or the reason why a file cannot be read.
-func Load(path string) (*Options, error) {
+func Load(path string, checks ...func(*Options) error) (*Options, error) {
 	files, err := configFiles(path)
 	if err != nil {
 		return nil, err
@@ -53,7 +56,11 @@ func Load(path string) (*Options, error) {
 		return nil, mistakes
 	}
 	o := new(Options)
-	if err := decodeTree(src, root, mistakes, o); err != nil {
+	more := make([]func() error, len(checks))
+	for i, check := range checks {
+		more[i] = func() error { return check(o) }
+	}
+	if err := decodeTree(src, root, mistakes, o, more...); err != nil {
 		return nil, err
 	}
 	return o, nil

@@ -74,15 +74,19 @@ func rootMistake(src *source, offset int, err error) *Mistake {
 	return m
 }
 
-// decodeTree fills v from root, validates it, and puts found and all new mistakes in order.
-func decodeTree(src sources, root *hujson.Value, found Mistakes, v Validator) error {
+// decodeTree fills v from root, validates it, runs checks, and puts found and all new mistakes in order.
+func decodeTree(src sources, root *hujson.Value, found Mistakes, v Validator, checks ...func() error) error {
 	d := newDecoder(src)
 	for _, m := range found {
 		d.excused[m.Path] = true
 	}
 	d.value(nil, root, reflect.ValueOf(v).Elem(), "")
 	all := append(found, d.mistakes...)
-	for _, m := range MistakesOf(v.Validate("")) {
+	later := MistakesOf(v.Validate(""))
+	for _, check := range checks {
+		later = append(later, MistakesOf(check())...)
+	}
+	for _, m := range later {
 		if d.excused[m.Path] || errors.Is(m, errServesNothing) && len(all) > 0 {
 			continue
 		}
