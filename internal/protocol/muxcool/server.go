@@ -1,0 +1,292 @@
+package muxcool
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"heki/internal/protocol/wire"
+)
+
+// session is a stream or a packet session as the reading goroutine sees it.
+type session interface {
+	// deliver takes the payload of f from body, or leaves it there to be dropped. It may wait a few
+	// seconds. An error ends the connection.
+	deliver(f *Frame, body *wire.Body) error
+	// ended says that the client ended it on s.
+	ended(s *server)
+	// lost says that s is gone.
+	lost(s *server)
+}
+
+// server is one connection.
+type server struct {
+	ctx    context.Context
+	conn   wire.Conn
+	opt    Options
+	out    *writer
+	body   wire.Body
+	host   string         // the last host read
+	wg     sync.WaitGroup // handlers
+	queued atomic.Int64   // bytes in the queues of all streams
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[uint16]session
+	active   int // sessions, and handlers of those that the client ended
+	idle     *time.Timer
+	timedOut bool
+	recent   []uint16 // ids that an End went out for, oldest first
+}
+
+func newServer(ctx context.Context, conn wire.Conn, opt Options) *server {
+	s := &server{
+		ctx:      ctx,
+		conn:     conn,
+		opt:      opt,
+		out:      newWriter(conn),
+		body:     wire.Body{Source: conn},
+		sessions: make(map[uint16]session),
+	}
+	s.idle = time.AfterFunc(opt.IdleTimeout, s.idleOut)
+	return s
+}
+
+// loop reads frames until the connection ends.
+func (s *server) loop() error {
+	for {
+		err := s.next()
+		switch {
+		case err == nil:
+		case err == io.EOF || s.isTimedOut():
+			return nil
+		case s.ctx.Err() != nil:
+			return s.ctx.Err()
+		default:
+			return err
+		}
+	}
+}
+
+// next reads and handles one frame.
+func (s *server) next() error {
+	if err := s.body.Resync(); err != nil {
+		return err
+	}
+	f, err := s.readFrame()
+	if err != nil {
+		return err
+	}
+	switch f.Status {
+	case StatusNew:
+		return s.open(&f)
+	case StatusKeep:
+		if f.HasData() {
+			return s.keep(&f)
+		}
+	case StatusEnd:
+		if ss := s.take(f.ID); ss != nil {
+			ss.ended(s)
+		}
+	}
+	return nil // KeepAlive means nothing, whatever its id
+}
+
+// readFrame waits for a frame and consumes its header.
+func (s *server) readFrame() (Frame, error) {
+	b, err := wire.PeekFrame(s.conn, 0, 2)
+	for err == nil {
+		var need int
+		if need, err = headerSize(b); err != nil || len(b) >= need {
+			break
+		}
+		b, err = wire.PeekFrame(s.conn, len(b), need)
+	}
+	if err != nil {
+		return Frame{}, err
+	}
+	f, n, err := ParseFrame(b, s.host)
+	if err != nil {
+		return Frame{}, err
+	}
+	if f.Address.Fqdn != "" {
+		s.host = f.Address.Fqdn
+	}
+	return f, s.body.Begin(n, f.Length)
+}
+
+// keep hands data to its session. Data of a session that we do not have is dropped, and the client
+// told, once.
+func (s *server) keep(f *Frame) error {
+	s.mu.Lock()
+	ss := s.sessions[f.ID]
+	told := ss == nil && slices.Contains(s.recent, f.ID)
+	s.mu.Unlock()
+	if ss != nil {
+		return ss.deliver(f, &s.body)
+	}
+	if !told {
+		s.refuse(f.ID, false)
+	}
+	return nil
+}
+
+// refuse sends an End for an id that has no session.
+func (s *server) refuse(id uint16, failed bool) {
+	s.mu.Lock()
+	s.rememberLocked(id)
+	s.mu.Unlock()
+	s.out.end(id, failed)
+}
+
+// open starts a session, or refuses it alone.
+func (s *server) open(f *Frame) error {
+	s.mu.Lock()
+	live := s.sessions[f.ID]
+	full := s.active >= s.opt.MaxStreams
+	s.mu.Unlock()
+	switch {
+	case live != nil:
+		// An End would hit the session that has this id, so this is refused in silence; only a
+		// socket that announces itself again is served on.
+		if p, ok := live.(*packetConn); ok && p.is(s.key(f)) {
+			return p.deliver(f, &s.body)
+		}
+		return nil
+	case full || !f.Address.IsValid():
+		s.refuse(f.ID, true)
+		return nil
+	case f.Network == NetworkUDP:
+		return s.openPacket(f)
+	}
+	st := newStream(s, f.ID)
+	s.add(f.ID, st)
+	dst := f.Address
+	s.wg.Go(func() {
+		defer s.leave()
+		defer st.Close()
+		s.opt.Handler.NewStream(s.ctx, st, dst)
+	})
+	return deliverFirst(st, f, &s.body)
+}
+
+// openPacket starts a packet session, or attaches the one that the same client socket already has.
+func (s *server) openPacket(f *Frame) error {
+	key := s.key(f)
+	if p := s.opt.Registry.attach(key, s, f.ID); p != nil {
+		return deliverFirst(p, f, &s.body)
+	}
+	p := newPacketConn(s, f.ID, f.Address)
+	if s.opt.Registry.add(key, p, s.opt.Handler) {
+		return deliverFirst(p, f, &s.body)
+	}
+	s.add(f.ID, p)
+	dst := f.Address
+	s.wg.Go(func() {
+		defer s.leave()
+		defer p.Close()
+		s.opt.Handler.NewPacket(s.ctx, p, dst)
+	})
+	return deliverFirst(p, f, &s.body)
+}
+
+func deliverFirst(ss session, f *Frame, body *wire.Body) error {
+	if !f.HasData() {
+		return nil
+	}
+	return ss.deliver(f, body)
+}
+
+// add puts a new session in its place. Only the reading goroutine adds.
+func (s *server) add(id uint16, ss session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[id] = ss
+	s.active++
+	s.idle.Stop()
+	if i := slices.Index(s.recent, id); i >= 0 {
+		s.recent = slices.Delete(s.recent, i, i+1)
+	}
+}
+
+// take removes and returns the session with this id, or nil.
+func (s *server) take(id uint16) session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ss := s.sessions[id]
+	delete(s.sessions, id)
+	return ss
+}
+
+// drop removes ss, which ends on our side, and tells the client once. It does nothing when the client
+// or the connection was first.
+func (s *server) drop(id uint16, ss session, failed bool) {
+	s.mu.Lock()
+	here := s.sessions[id] == ss
+	if here {
+		delete(s.sessions, id)
+		s.rememberLocked(id)
+	}
+	s.mu.Unlock()
+	if here {
+		s.out.end(id, failed)
+	}
+}
+
+// rememberLocked notes that an End goes out for id, so that data already on its way causes no second.
+func (s *server) rememberLocked(id uint16) {
+	if slices.Contains(s.recent, id) {
+		return
+	}
+	if len(s.recent) == rememberEnds {
+		s.recent = slices.Delete(s.recent, 0, 1)
+	}
+	s.recent = append(s.recent, id)
+}
+
+// leave takes back the place of a session whose handler has returned.
+func (s *server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active--
+	if s.active == 0 && !s.closed {
+		s.idle.Reset(s.opt.IdleTimeout)
+	}
+}
+
+// idleOut closes a connection that still has no session.
+func (s *server) idleOut() {
+	s.mu.Lock()
+	if s.active > 0 || s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.timedOut = true
+	s.mu.Unlock()
+	_ = s.conn.Close()
+}
+
+func (s *server) isTimedOut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.timedOut
+}
+
+// shutdown closes the connection and tells the sessions.
+func (s *server) shutdown() {
+	s.mu.Lock()
+	s.closed = true
+	s.idle.Stop()
+	sessions := s.sessions
+	s.sessions = nil
+	s.mu.Unlock()
+	s.out.close()
+	_ = s.conn.Close()
+	for _, ss := range sessions {
+		ss.lost(s)
+	}
+	s.out.wg.Wait()
+}
