@@ -206,4 +206,3 @@ func TestPanelFailures(t *testing.T) {
 		})
 	}
 }
-

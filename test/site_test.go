@@ -228,4 +228,3 @@ func (s *site) cut(t *testing.T, f *flow, what string) {
 		t.Errorf("%s was cut %s after the sync, want within 1 s", what, d)
 	}
 }
-
