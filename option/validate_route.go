@@ -3,6 +3,7 @@ package option
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (o *Options) validateOutbounds(at Path) error {
 func (o *Options) validateTargets(at Path) error {
 	tags := []string{constant.TypeDirect, constant.TypeBlock}
 	for _, out := range o.Outbounds {
-		if out.Tag != "" && out.Tag != constant.TypeDirect && out.Tag != constant.TypeBlock {
+		if out.Tag != "" && !slices.Contains(tags, out.Tag) {
 			tags = append(tags, out.Tag)
 		}
 	}
@@ -165,7 +166,7 @@ func (d *DNS) Validate(at Path) error {
 func (d *DNS) checkFinal(at Path) error {
 	var tags []string
 	for _, s := range d.Servers {
-		if s.Tag != "" {
+		if s.Tag != "" && !slices.Contains(tags, s.Tag) {
 			tags = append(tags, s.Tag)
 		}
 	}
@@ -226,7 +227,11 @@ func checkServer(address string) error {
 	default:
 		return fmt.Errorf("is %q, %s", short(address), want)
 	}
-	if _, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")); err == nil || validHost(rest) {
+	bare := rest
+	if inner, ok := strings.CutPrefix(rest, "["); ok && strings.HasSuffix(inner, "]") {
+		bare = strings.TrimSuffix(inner, "]")
+	}
+	if _, err := netip.ParseAddr(bare); err == nil || validHost(rest) {
 		return nil
 	}
 	host, port, ok := cutPort(rest)

@@ -1,0 +1,362 @@
+package option
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+// inboundWith is a valid Trojan inbound with more members.
+func inboundWith(more string) string {
+	return `{"inbounds": [{"type": "trojan", "listen_port": 1, "users": [{"password": "p"}], ` + more + `}]}`
+}
+
+// beside puts members beside an inbound that makes the file valid.
+func beside(more string) string {
+	return `{"inbounds": [{"type": "trojan", "listen_port": 1}], ` + more + `}`
+}
+
+const pemPair = `"certificate_path": "c", "key_path": "k"`
+
+// withoutPlaces drops " (line 1:2)": decode tests cover it.
+func withoutPlaces(err error) []string {
+	var out []string
+	for _, m := range MistakesOf(err) {
+		plain := Mistake{Path: m.Path, Text: m.Text}
+		out = append(out, plain.Error())
+	}
+	return out
+}
+
+func testMessages(t *testing.T, tests []messageTest) {
+	t.Helper()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse([]byte(tt.in))
+			compareLines(t, withoutPlaces(err), tt.want)
+		})
+	}
+}
+
+type messageTest struct {
+	name, in string
+	want     []string
+}
+
+func TestInboundMessages(t *testing.T) {
+	testMessages(t, []messageTest{
+		{"port", `{"inbounds": [{"type": "vless"}]}`, []string{`inbounds[0].listen_port: is required, 1 to 65535`}},
+		{"port 0", `{"inbounds": [{"type": "vless", "listen_port": 0}]}`, []string{`inbounds[0].listen_port: is required, 1 to 65535`}},
+		{"listen", inboundWith(`"listen": ["all", "1.2.3.4:80", "::1", "::1", "::ffff:10.0.0.1", "10.0.0.1"]`), []string{
+			`inbounds[0].listen[0]: "all" stands alone: it is every local address already`,
+			`inbounds[0].listen[1]: "1.2.3.4:80" is not an IP address; write one without a port, or "all"`,
+			`inbounds[0].listen[3]: ::1 shares the port with inbounds[0].listen[2] (::1); keep one`,
+			`inbounds[0].listen[5]: 10.0.0.1 shares the port with inbounds[0].listen[4] (::ffff:10.0.0.1); keep one`,
+		}},
+		{"wildcards", inboundWith(`"listen": ["::", "0.0.0.0"]`), []string{
+			`inbounds[0].listen[1]: 0.0.0.0 shares the port with inbounds[0].listen[0] (::); keep one`,
+		}},
+		{"timeouts", inboundWith(`"tcp_timeout": "-5s", "udp_timeout": "25h", "handshake_timeout": "5ns"`), []string{
+			`inbounds[0].tcp_timeout: is -5s, must be 1s to 168h, or "-1s" for never`,
+			`inbounds[0].udp_timeout: is 25h, must be 1s to 24h`,
+			`inbounds[0].handshake_timeout: is 5ns, must be 1s to 1m`,
+		}},
+		{"interface and proxies", inboundWith(`"bind_interface": "a/b", "trusted_proxies": "10.0.0.0/33"`), []string{
+			`inbounds[0].bind_interface: is "a/b", must be the name of a network interface such as eth0, at most 15 characters`,
+			`inbounds[0].trusted_proxies: is "10.0.0.0/33", must be a CIDR such as 10.0.0.0/8`,
+		}},
+		{"fallback", inboundWith(`"fallback": {"server": "a.example:80"}, "fallback_for_alpn": {"": {"server": "1.2.3.4", "server_port": 1}}`), []string{
+			`inbounds[0].fallback.server_port: is required, 1 to 65535`,
+			`inbounds[0].fallback.server: is "a.example:80", must be a host name or an IP address, without a port`,
+			`inbounds[0].fallback_for_alpn: names the ALPN "", must be a protocol such as "h2" or "http/1.1"`,
+			`inbounds[0].fallback_for_alpn: needs TLS: without it no ALPN is negotiated; write fallback, or tls.enabled`,
+		}},
+		{"mux", inboundWith(`"multiplex": {"enabled": true}`), []string{
+			`inbounds[0].multiplex.enabled: is true, sing-mux is not served by this version; write false, and turn multiplex off in the clients (Mux.Cool and XUDP need no option)`,
+		}},
+		{"tags", `{"inbounds": [{"type": "trojan", "tag": "a", "listen_port": 1}, {"type": "trojan", "tag": "a", "listen_port": 2}]}`, []string{
+			`inbounds[1].tag: "a" is also the tag of inbounds[0]; tags must be unique`,
+		}},
+		{"clash", `{"inbounds": [{"type": "trojan", "listen_port": 1}, {"type": "vless", "tag": "v", "listen_port": 1, "listen": "10.0.0.1"}]}`, []string{
+			`inbounds[1].listen_port: port 1 of 10.0.0.1 is already taken by inbounds[0] ("trojan")`,
+		}},
+		{"no clash", `{"inbounds": [{"type": "trojan", "listen_port": 1, "listen": "0.0.0.0", "bind_interface": "a"}, {"type": "vless", "listen_port": 1, "bind_interface": "b"},
+			{"type": "vless", "listen_port": 2, "listen": "0.0.0.0"}, {"type": "vless", "listen_port": 2, "listen": "::1"}]}`, nil},
+	})
+}
+
+func TestTLSMessages(t *testing.T) {
+	testMessages(t, []messageTest{
+		{"disabled", inboundWith(`"tls": {"enabled": false, "min_version": "9", "server_name": "a b"}`), nil},
+		{"no certificate", inboundWith(`"tls": {"enabled": true}`), []string{
+			`inbounds[0].tls.certificate_path: is required with TLS: the PEM file of the certificate chain (or certificate, with the PEM itself)`,
+			`inbounds[0].tls.key_path: is required with TLS: the PEM file of the private key (or key, with the PEM itself)`,
+		}},
+		{"acme instead", inboundWith(`"tls": {"enabled": true, "acme": {"domain": "a.example"}}`), []string{
+			`inbounds[0].tls.acme: is not served by this version; write certificate_path and key_path`,
+		}},
+		{"half", inboundWith(`"tls": {"enabled": true, "key_path": "k"}`), []string{
+			`inbounds[0].tls.certificate_path: is required beside a key: the PEM file of its certificate chain (or certificate, with the PEM itself)`,
+		}},
+		{"other half", inboundWith(`"tls": {"enabled": true, "certificate": "/etc/cert.pem"}`), []string{
+			`inbounds[0].tls.key_path: is required beside a certificate: the PEM file of its private key (or key, with the PEM itself)`,
+			`inbounds[0].tls.certificate: is not PEM text (-----BEGIN CERTIFICATE-----); a file goes into certificate_path`,
+		}},
+		{"both", inboundWith(`"tls": {"enabled": true, ` + pemPair + `, "certificate": "-----BEGIN C", "key": "-----BEGIN K"}`), []string{
+			`inbounds[0].tls.certificate_path: is set beside certificate; keep one`,
+			`inbounds[0].tls.key_path: is set beside key; keep one`,
+		}},
+		{"names", inboundWith(`"tls": {"enabled": true, ` + pemPair + `, "server_name": "https://a", "alpn": ["", "h2"], "min_version": "1.3", "max_version": "1.2",
+			"curve_preferences": ["x25519", "P-256"]}`), []string{
+			`inbounds[0].tls.server_name: is "https://a", must be a host name or an IP address, without a port`,
+			`inbounds[0].tls.alpn[0]: has 0 bytes, must be a protocol of 1 to 255 bytes such as "http/1.1"`,
+			`inbounds[0].tls.min_version: is 1.3, must not be above max_version, 1.2`,
+			`inbounds[0].tls.curve_preferences[1]: is "P-256", did you mean "P256"? known: P256, P384, P521, X25519, X25519MLKEM768`,
+		}},
+		{"version", inboundWith(`"tls": {"enabled": true, ` + pemPair + `, "min_version": "tls12"}`), []string{
+			`inbounds[0].tls.min_version: is "tls12", must be one of 1.0, 1.1, 1.2, 1.3`,
+		}},
+		{"ciphers", inboundWith(`"tls": {"enabled": true, ` + pemPair + `, "cipher_suites": ["TLS_RSA_WITH_RC4_128_SHA", "TLS_AES_128_GCM_SHA265"]}`), []string{
+			`inbounds[0].tls.cipher_suites[0]: is "TLS_RSA_WITH_RC4_128_SHA", which is insecure and refused; known: ` + strings.Join(cipherNames(), ", "),
+			`inbounds[0].tls.cipher_suites[1]: is "TLS_AES_128_GCM_SHA265", did you mean "TLS_AES_128_GCM_SHA256"? known: ` + strings.Join(cipherNames(), ", "),
+		}},
+	})
+}
+
+func TestTransportMessages(t *testing.T) {
+	in := func(members string) string { return inboundWith(`"transport": {` + members + `}`) }
+	testMessages(t, []messageTest{
+		{"none", in(``), nil},
+		{"no type", in(`"path": "/"`), []string{`inbounds[0].transport.type: is required; served: ws; leave transport out for plain TCP`}},
+		{"grpc", in(`"type": "grpc", "service_name": "s"`), []string{
+			`inbounds[0].transport.type: "grpc" is not served by this version; served: ws; leave transport out for plain TCP`,
+			`inbounds[0].transport.service_name: belongs to a transport type that this version does not serve; served: ws`,
+		}},
+		{"quic", in(`"type": "quic"`), []string{`inbounds[0].transport.type: "quic" is not served by heki; served: ws; leave transport out for plain TCP`}},
+		{"path", in(`"type": "ws", "path": "a b"`), []string{`inbounds[0].transport.path: is "a b", must be a URL path without spaces, control characters and #`}},
+		{"query", in(`"type": "ws", "path": "/a?x=1"`), []string{`inbounds[0].transport.path: is "/a?x=1", must have no query but ?ed=N, N the bytes of early data`}},
+		{"two sizes", in(`"type": "ws", "path": "/a?ed=1", "max_early_data": 2`), []string{`inbounds[0].transport.path: says ?ed=1, but max_early_data is 2; keep one`}},
+		{"headers", in(`"type": "ws", "host": "a:1", "early_data_header_name": "a b", "headers": {"a b": "x", "ok": ["a", "b\r\nc"]}`), []string{
+			`inbounds[0].transport.host: is "a:1", must be a host name, without a port`,
+			`inbounds[0].transport.early_data_header_name: is "a b", must be the name of an HTTP header such as Sec-WebSocket-Protocol`,
+			`inbounds[0].transport.headers["a b"]: must have the name of an HTTP header: letters, digits and -`,
+			`inbounds[0].transport.headers.ok[1]: holds a line break or a zero byte, must be one line`,
+		}},
+	})
+}
+
+func TestUserMessages(t *testing.T) {
+	vless := func(users string) string {
+		return `{"inbounds": [{"type": "vless", "listen_port": 1, "users": [` + users + `]}]}`
+	}
+	const id = "b831381d-6324-4d53-ad4f-8cda48b30811"
+	testMessages(t, []messageTest{
+		{"uuid twice", vless(`{"uuid": "` + id + `"}, {"uuid": "` + strings.ToUpper(strings.ReplaceAll(id, "-", "")) + `"}`), []string{
+			`inbounds[0].users[1].uuid: is also the uuid of inbounds[0].users[0]; no two users may share one`,
+		}},
+		{"name, id, flow", vless(`{"uuid": "a", "name": "x", "id": 7, "flow": "xtls-rprx-direct"}, {"uuid": "b", "name": "x", "id": 7}, {"uuid": "c", "id": -1, "name": "a\nb"}`), []string{
+			`inbounds[0].users[0].flow: is "xtls-rprx-direct", must be "xtls-rprx-vision" or left out`,
+			`inbounds[0].users[1].name: "x" is also the name of inbounds[0].users[0]; no two users may share one`,
+			`inbounds[0].users[1].id: 7 is also the id of inbounds[0].users[0]; no two users may share one`,
+			`inbounds[0].users[2].id: is -1, must be 1 or more, or left out`,
+			`inbounds[0].users[2].name: holds the character U+000A, must be printable text`,
+		}},
+		{"an id as another's name", vless(`{"uuid": "a", "name": "7"}, {"uuid": "b", "id": 7}`), []string{
+			`inbounds[0].users[1].id: "7" is also the name of inbounds[0].users[0]; write another name`,
+		}},
+		{"passwords", `{"inbounds": [{"type": "trojan", "listen_port": 1, "users": [{"password": ""}, {"password": "x"}, {"password": "x"}]}]}`, []string{
+			`inbounds[0].users[0].password: is required, any text that is not empty`,
+			`inbounds[0].users[2].password: is also the password of inbounds[0].users[1]; no two users may share one`,
+		}},
+		{"limits", vless(`{"uuid": "a", "speed_limit_mbps": -1, "ip_limit": -1, "conn_limit": 1000001}`), []string{
+			`inbounds[0].users[0].speed_limit_mbps: is -1, must be 0 to 1000000 Mbit/s (0 is unlimited)`,
+			`inbounds[0].users[0].ip_limit: is -1, must be 0 to 1000000 (0 is unlimited)`,
+			`inbounds[0].users[0].conn_limit: is 1000001, must be 0 to 1000000 (0 is unlimited)`,
+		}},
+		{"other programs' keys", vless(`{"uuid": "a", "email": "x@y", "alterId": 0, "encryption": "none"}`), []string{
+			`inbounds[0].users[0].email: is Xray's; write name`,
+		}},
+	})
+}
+
+func TestPanelMessages(t *testing.T) {
+	panel := func(members string) string { return `{"panels": [{` + members + `}]}` }
+	const xboard = `"type": "xboard", "url": "https://p.example", "key": "k", "nodes": [{"id": 1}]`
+	testMessages(t, []messageTest{
+		{"type", panel(`"url": "https://p.example"`), []string{`panels[0].type: is required, xboard or local; detection comes later`}},
+		{"later", panel(`"type": "sspanel"`), []string{`panels[0].type: "sspanel" is not served by this version; served: xboard, local`}},
+		{"empty xboard", panel(`"type": "xboard", "path": "x", "api_version": 3`), []string{
+			`panels[0].key: is required, the server token of the panel's settings`,
+			`panels[0].nodes: is required, at least one node: [ { "id": 1 } ]`,
+			`panels[0].url: is required, an address such as https://panel.example.org`,
+			`panels[0].path: is only for panels of type local; leave it out`,
+			`panels[0].api_version: is 3, must be 1 to 2`,
+		}},
+		{"local", panel(`"type": "local", "url": "x", "key": "x", "api_version": 1`), []string{
+			`panels[0].path: is required, the file of nodes and users`,
+			`panels[0].url: is only for panels with an API; leave it out`,
+			`panels[0].key: is only for panels with an API; leave it out`,
+			`panels[0].api_version: is only for panels with an API; leave it out`,
+		}},
+		{"names", `{"panels": [{"name": "a", ` + xboard + `}, {"name": "a", ` + xboard + `}, {"name": "a/b", ` + xboard + `}]}`, []string{
+			`panels[1].name: "a" is also the name of panels[0]; names must be unique`,
+			`panels[2].name: is "a/b", must be 1 to 64 letters, digits, "-", "_" and "."`,
+		}},
+		{"times", panel(xboard + `, "sync_interval": "1s", "report_interval": "2h", "timeout": "1ms"`), []string{
+			`panels[0].sync_interval: is 1s, must be 5s to 1h`,
+			`panels[0].report_interval: is 2h, must be 5s to 1h`,
+			`panels[0].timeout: is 1ms, must be 1s to 2m`,
+		}},
+		{"nodes", panel(`"type": "xboard", "url": "http://p/sub", "key": "k", "nodes": [{"id": 1}, {"id": 1}, {"id": 0, "type": "vmess"}]`), []string{
+			`panels[0].nodes[1].id: 1 is also the id of panels[0].nodes[0]; a node stands once`,
+			`panels[0].nodes[2].id: is 0, must be the node's number on the panel, 1 or more`,
+			`panels[0].nodes[2].type: "vmess" is not served by this version; served: trojan, vless`,
+		}},
+		{"ruled by the panel", panel(`"type": "xboard", "url": "http://p", "key": "k", "node_defaults": {"listen_port": 1},
+			"nodes": [{"id": 1, "listen_port": 443, "transport": {"type": "ws"}, "tls": {"enabled": true, "key_path": "k"}, "users": [{}], "listen": "1.2.3"}]`), []string{
+			`panels[0].node_defaults.listen_port: is ruled by the panel; leave it out`,
+			`panels[0].nodes[0].listen_port: is ruled by the panel; leave it out`,
+			`panels[0].nodes[0].transport: is ruled by the panel; leave it out`,
+			`panels[0].nodes[0].tls.certificate_path: is required beside a key: the PEM file of its certificate chain (or certificate, with the PEM itself)`,
+			`panels[0].nodes[0].tls.enabled: is ruled by the panel; leave it out`,
+			`panels[0].nodes[0].users: makes no sense here: the users of a node come from the panel`,
+			`panels[0].nodes[0].listen: "1.2.3" is not an IP address; write one without a port, or "all"`,
+		}},
+	})
+}
+
+func TestPanelURL(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://p.example":         "",
+		"http://p.example:8080/sub": "",
+		"":                          "is required, an address such as https://panel.example.org",
+		"p.example":                 "has no scheme http or https, must be an address such as https://panel.example.org",
+		"ftp://p.example":           "has no scheme http or https, must be an address such as https://panel.example.org",
+		"https://":                  "has no host, must be an address such as https://panel.example.org",
+		"https://:80":               "has no host, must be an address such as https://panel.example.org",
+		"https://p.example\x7f":     "is not a URL, must be an address such as https://panel.example.org",
+		"https://u:secret@p":        "holds a user name; the secret goes into key",
+		"https://p?key=secret":      "has a query or a fragment; end it after the path",
+	} {
+		got := ""
+		if err := checkURL(text); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestOtherMessages(t *testing.T) {
+	testMessages(t, []messageTest{
+		{"log", beside(`"log": {"level": "verbose", "format": "xml", "retention_days": 3651, "dir": "d", "output": "o"}`), []string{
+			`log.level: is "verbose", must be one of debug, info, warn, error`,
+			`log.format: is "xml", must be one of text, json`,
+			`log.retention_days: is 3651, must be 1 to 3650`,
+			`log.output: is set beside dir; keep dir for daily files or output for one file`,
+		}},
+		{"traffic and state", beside(`"traffic": {"on_ambiguous": "keep"}, "state_dir": "state"`), []string{
+			`traffic.on_ambiguous: is "keep", must be one of hold, retry, drop`,
+			`state_dir: is "state", must be an absolute path such as /var/lib/heki`,
+		}},
+		{"limits", beside(`"limits": {"user_speed_mbps": -1, "node_speed_mbps": 1e7, "user_ips": -1, "user_conns": -1, "ip_expiry": "25h", "cidr_v4": 7, "cidr_v6": 129,
+			"report": {"min_traffic_kb": -1, "min_online_kb": -2}, "dynamic": {"x": 1}}`), []string{
+			`limits.user_speed_mbps: is -1, must be 0 to 1000000 Mbit/s (0 is unlimited)`,
+			`limits.node_speed_mbps: is 1e+07, must be 0 to 1000000 Mbit/s (0 is unlimited)`,
+			`limits.user_ips: is -1, must be 0 to 1000000 (0 is unlimited)`,
+			`limits.user_conns: is -1, must be 0 to 1000000 (0 is unlimited)`,
+			`limits.ip_expiry: is 25h, must be 1s to 24h`,
+			`limits.cidr_v4: is 7, must be 8 to 32`,
+			`limits.cidr_v6: is 129, must be 32 to 128`,
+			`limits.report.min_traffic_kb: is -1, must be 0 to 1073741824`,
+			`limits.report.min_online_kb: is -2, must be 0 to 1073741824`,
+			`limits.dynamic: is not served by this version`,
+		}},
+		{"route", beside(`"outbounds": [{"type": "direct", "tag": "hk"}], "route": {"sniff": "dns", "forbid_ports": "25,0", "whitelist": [" "], "audit": ["a", ""],
+			"rules": [{}, {"match": "*", "outbound": "kh"}, {"domain": ["a"], "outbound": "zzzz"}], "final": "directt", "rule_set": [1]}`), []string{
+			`route.sniff: is "dns", must be one of tls, http, quic`,
+			`route.forbid_ports: holds "0", must be ports and ranges from 1 to 65535 such as "25,465,1000-2000"`,
+			`route.whitelist: is empty, must be a rule line such as "domain:example.org"; "*" matches everything`,
+			`route.audit[1]: is empty, must be a rule line such as "domain:example.org"; "*" matches everything`,
+			`route.rules[0].match: is required, at least one rule line such as "domain:example.org" or "*"`,
+			`route.rules[0].outbound: is required, the tag of an outbound such as "direct" or "block"`,
+			`route.rules[1].outbound: no outbound has the tag "kh"; there are direct, block, hk`,
+			`route.rules[2].domain: is sing-box's; write a line of match: "full:example.org"`,
+			`route.rules[2].outbound: no outbound has the tag "zzzz"; there are direct, block, hk`,
+			`route.final: no outbound has the tag "directt", did you mean "direct"?`,
+			`route.rule_set: is not served by this version; write the lines into rules[].match`,
+		}},
+		{"direct", beside(`"outbounds": [{"type": "direct", "bind": "a b", "bind_interface": "eth0", "inet4_bind_address": "::1", "inet6_bind_address": "1.2.3.4",
+			"connect_timeout": "1ms", "routing_mark": "x", "detour": "y"}]`), []string{
+			`outbounds[0].bind: is "a b", must be "inbound", an IP address or the name of a network interface`,
+			`outbounds[0].bind: stands beside bind_interface, inet4_bind_address or inet6_bind_address; keep one way`,
+			`outbounds[0].inet4_bind_address: is "::1", must be an IPv4 address`,
+			`outbounds[0].inet6_bind_address: is "1.2.3.4", must be an IPv6 address`,
+			`outbounds[0].connect_timeout: is 1ms, must be 100ms to 2m`,
+			`outbounds[0].routing_mark: is "x", must be a whole number from 0 to 4294967295 or hex text such as "0x1f"`,
+			`outbounds[0].detour: is not served by this version; a direct outbound dials itself`,
+		}},
+		{"dns", beside(`"dns": {"servers": [{"tag": "a", "address": "system"}, {"tag": "a", "address": "tls://1.1.1.1"}, {"type": "udp", "server": "1.1.1.1"}],
+			"final": ["a", "a", "b"], "strategy": "ipv5", "cache": {"ttl": "25h", "size": -1}, "rules": [{}]}`), []string{
+			`dns.servers[1].tag: "a" is also the tag of dns.servers[0]; tags must be unique`,
+			`dns.servers[1].address: is "tls://1.1.1.1", tls:// is not served by this version; must be "system", or an IP address or host with an optional port, after udp:// or tcp:// or nothing`,
+			`dns.servers[2].type: is not served; write address with its scheme: "udp://8.8.8.8", "tcp://1.1.1.1" or "system"`,
+			`dns.servers[2].server: is not served; write address: "8.8.8.8"`,
+			`dns.final[1]: "a" stands here twice; a server is tried once`,
+			`dns.final[2]: no server has the tag "b"; there are a`,
+			`dns.strategy: is "ipv5", must be one of ipv4_first, ipv4_only, ipv6_first, ipv6_only`,
+			`dns.cache.ttl: is 25h, must be 1s to 24h`,
+			`dns.cache.size: is -1, must be 1 to 1048576`,
+			`dns.rules: is not served by this version; servers, final and strategy are`,
+		}},
+	})
+}
+
+func TestServerAddresses(t *testing.T) {
+	for _, good := range []string{
+		"system", "8.8.8.8", "8.8.8.8:553", "::1", "[::1]", "[::1]:53", "dns.google", "dns.google:53",
+		"udp://1.1.1.1", "tcp://dns.google:53", "tcp://[2001:db8::1]:1",
+	} {
+		if err := checkServer(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{
+		"", "local", "1.2.3", "8.8.8.8:0", "8.8.8.8:65536", "8.8.8.8:", ":53", "[::1", "::1]:53", "udp://", "https://dns.google/dns-query",
+		"ftp://a", "a b", "udp://a/b", "[1.1.1.1:53",
+	} {
+		if err := checkServer(bad); err == nil && bad != "local" { // "local" is a host name
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestHosts(t *testing.T) {
+	for _, good := range []string{"a", "localhost", "a-b.example.org.", "_dns.example", "xn--fiq228c", "1.2.3.4", "::1", "3com.example"} {
+		if err := hostName("x", good); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{
+		"", ".", "a..b", "-a", "a-", "1.2.3", "1.2.3.4.5", "256.1.1.1", "a b", "a/b", "a:1", "[::1]", "例子",
+		strings.Repeat("a", 64), strings.Repeat("a.", 127) + "a",
+	} {
+		if err := hostName("x", bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestMbpsToBytes(t *testing.T) {
+	for mbps, want := range map[float64]int64{
+		0: 0, -1: 0, 1: 125_000, 0.1: 12_500, 100: 12_500_000, 1e-9: 1, math.Inf(1): math.MaxInt64, 1e300: math.MaxInt64,
+	} {
+		if got := MbpsToBytes(mbps); got != want {
+			t.Errorf("%g Mbit/s: got %d, want %d", mbps, got, want)
+		}
+	}
+	if got := MbpsToBytes(math.NaN()); got != 0 {
+		t.Errorf("NaN: got %d", got)
+	}
+}
