@@ -89,9 +89,15 @@ func dial(t *testing.T, opt Options) *client {
 // dialQuiet is dial without a goroutine that reads: the server's writes block.
 func dialQuiet(t *testing.T, opt Options) *client {
 	t.Helper()
+	return dialContext(t.Context(), t, opt)
+}
+
+// dialContext is dialQuiet with a context of its own.
+func dialContext(ctx context.Context, t *testing.T, opt Options) *client {
+	t.Helper()
 	local, remote := net.Pipe()
 	c := &client{t: t, conn: local, frames: make(chan got, 10_000), result: make(chan error, 1)}
-	go func() { c.result <- Serve(t.Context(), wiretest.NewPeeker(remote), opt) }()
+	go func() { c.result <- Serve(ctx, wiretest.NewPeeker(remote), opt) }()
 	return c
 }
 

@@ -29,6 +29,7 @@ type server struct {
 	opt    Options
 	out    *writer
 	body   wire.Body
+	frame  Frame          // the one being read; here so that it costs no allocation
 	host   string         // the last host read
 	wg     sync.WaitGroup // handlers
 	queued atomic.Int64   // bytes in the queues of all streams
@@ -76,16 +77,16 @@ func (s *server) next() error {
 	if err := s.body.Resync(); err != nil {
 		return err
 	}
-	f, err := s.readFrame()
-	if err != nil {
+	if err := s.readFrame(); err != nil {
 		return err
 	}
+	f := &s.frame
 	switch f.Status {
 	case StatusNew:
-		return s.open(&f)
+		return s.open(f)
 	case StatusKeep:
 		if f.HasData() {
-			return s.keep(&f)
+			return s.keep(f)
 		}
 	case StatusEnd:
 		if ss := s.take(f.ID); ss != nil {
@@ -96,7 +97,7 @@ func (s *server) next() error {
 }
 
 // readFrame waits for a frame and consumes its header.
-func (s *server) readFrame() (Frame, error) {
+func (s *server) readFrame() error {
 	b, err := wire.PeekFrame(s.conn, 0, 2)
 	for err == nil {
 		var need int
@@ -106,16 +107,17 @@ func (s *server) readFrame() (Frame, error) {
 		b, err = wire.PeekFrame(s.conn, len(b), need)
 	}
 	if err != nil {
-		return Frame{}, err
+		return err
 	}
 	f, n, err := ParseFrame(b, s.host)
 	if err != nil {
-		return Frame{}, err
+		return err
 	}
 	if f.Address.Fqdn != "" {
 		s.host = f.Address.Fqdn
 	}
-	return f, s.body.Begin(n, f.Length)
+	s.frame = f
+	return s.body.Begin(n, f.Length)
 }
 
 // keep hands data to its session. Data of a session that we do not have is dropped, and the client

@@ -13,8 +13,6 @@ import (
 
 	M "github.com/sagernet/sing/common/metadata"
 	N "github.com/sagernet/sing/common/network"
-
-	"heki/internal/protocol/wire/wiretest"
 )
 
 // The traps of protocols.md §12.6, in its order. Trap 2, a New from the server, is looked for in
@@ -241,15 +239,12 @@ func TestEndInsideAFrame(t *testing.T) {
 func TestContextEndsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		local, remote := net.Pipe()
-		result := make(chan error, 1)
-		go func() { result <- Serve(ctx, wiretest.NewPeeker(remote), Options{Handler: echo}) }()
-		c := &client{t: t, conn: local, frames: make(chan got, 10)}
+		c := dialContext(ctx, t, Options{Handler: echo})
 		go c.pump()
 		c.open(1, "a.io:80", "x")
 		c.want(1, "x")
 		cancel()
-		if err := <-result; !errors.Is(err, context.Canceled) {
+		if err := <-c.result; !errors.Is(err, context.Canceled) {
 			t.Errorf("Serve = %v, want Canceled", err)
 		}
 	})
