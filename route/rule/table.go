@@ -3,6 +3,7 @@ package rule
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"heki/adapter"
 	"heki/constant"
@@ -59,8 +60,8 @@ func NewTable(o option.Route) (*Table, error) {
 	all = append(all, errs...)
 	t.audit, errs = compileAt(at.Key("audit"), o.Audit)
 	all = append(all, errs...)
-	if o.ForbidPorts != "" {
-		list, err := parsePorts(o.ForbidPorts, 0)
+	if ports := strings.TrimSpace(o.ForbidPorts); ports != "" {
+		list, err := parsePorts(ports, 0)
 		if err != nil {
 			all = append(all, at.Key("forbid_ports").Errorf("%w", err))
 		}
@@ -70,8 +71,8 @@ func NewTable(o option.Route) (*Table, error) {
 		at := at.Key("rules").Index(i)
 		r := route{outbound: to.Outbound}
 		r.match, errs = compileAt(at.Key("match"), to.Match)
-		if len(errs) == 0 && r.match.Empty() {
-			errs = append(errs, at.Key("match").Errorf(`has no rule and matches nothing; write ["*"] to match everything`))
+		if len(errs) == 0 && len(to.Match) > 0 && r.match.Empty() {
+			errs = append(errs, at.Key("match").Errorf(`holds only comments and matches nothing; write ["*"] to match everything`))
 		}
 		all = append(all, errs...)
 		t.routes = append(t.routes, r)

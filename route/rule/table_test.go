@@ -134,7 +134,6 @@ func TestTableMistakes(t *testing.T) {
 		ForbidPorts: "25,x",
 		Rules: []option.RouteTo{
 			{Match: []string{"a", "geosite:cn"}, Outbound: "o"},
-			{Outbound: "o"},
 			{Match: []string{"# nothing"}, Outbound: "o"},
 		},
 	})
@@ -143,7 +142,7 @@ func TestTableMistakes(t *testing.T) {
 		t.Fatalf("err = %v, want joined errors", err)
 	}
 	want := []string{
-		"route.whitelist[1]", "route.audit[3]", "route.forbid_ports", "route.rules[0].match[1]", "route.rules[1].match", "route.rules[2].match",
+		"route.whitelist[1]", "route.audit[3]", "route.forbid_ports", "route.rules[0].match[1]", "route.rules[1].match",
 	}
 	var got []string
 	for _, e := range joined.Unwrap() {

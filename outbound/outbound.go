@@ -1,0 +1,102 @@
+// Package outbound reaches destinations. Each way is one folder below it.
+package outbound
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"strings"
+
+	"heki/adapter"
+	"heki/constant"
+	"heki/option"
+)
+
+// Env is what an outbound needs of its surroundings.
+type Env struct {
+	Resolver adapter.Resolver
+	Log      *slog.Logger
+}
+
+// Constructor builds an outbound from validated options.
+type Constructor func(env Env, tag string, o option.OutboundOptions) (adapter.Outbound, error)
+
+// Registry knows how each type is built.
+type Registry struct {
+	types map[string]Constructor
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry { return &Registry{types: make(map[string]Constructor)} }
+
+// Register ties a type name to its option struct and constructor. A second registration of a name is
+// a mistake of the program and panics.
+func Register[O option.OutboundOptions](r *Registry, typ string, build func(Env, string, O) (adapter.Outbound, error)) {
+	if _, dup := r.types[typ]; dup {
+		panic("outbound type registered twice: " + typ)
+	}
+	r.types[typ] = func(env Env, tag string, o option.OutboundOptions) (adapter.Outbound, error) {
+		typed, ok := o.(O)
+		if !ok {
+			return nil, fmt.Errorf("outbound %q: options of %q are %T", tag, typ, o)
+		}
+		return build(env, tag, typed)
+	}
+}
+
+// New builds the outbound that out describes.
+func (r *Registry) New(env Env, out option.Outbound) (adapter.Outbound, error) {
+	build, ok := r.types[out.Type]
+	if !ok {
+		names := make([]string, 0, len(r.types))
+		for name := range r.types {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		return nil, fmt.Errorf("outbound %q: type %q is not served; served: %s", out.Tag, out.Type, strings.Join(names, ", "))
+	}
+	built, err := build(env, out.Tag, out.Options)
+	if err != nil {
+		return nil, fmt.Errorf("outbound %q: %w", out.Tag, err)
+	}
+	return built, nil
+}
+
+// Set is the outbounds of one configuration by tag. It never changes.
+type Set struct {
+	byTag map[string]adapter.Outbound
+}
+
+// NewSet builds all of outs, and the implicit "direct" and "block" where the configuration has no
+// outbound of that tag.
+func NewSet(r *Registry, env Env, outs []option.Outbound) (*Set, error) {
+	s := &Set{byTag: make(map[string]adapter.Outbound)}
+	all := append([]option.Outbound{
+		{Type: constant.TypeDirect, Tag: constant.TypeDirect, Options: new(option.Direct)},
+		{Type: constant.TypeBlock, Tag: constant.TypeBlock, Options: new(option.Block)},
+	}, outs...)
+	for _, o := range all {
+		built, err := r.New(env, o)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		if old := s.byTag[o.Tag]; old != nil {
+			_ = old.Close()
+		}
+		s.byTag[o.Tag] = built
+	}
+	return s, nil
+}
+
+// Get returns the outbound of that tag, or nil.
+func (s *Set) Get(tag string) adapter.Outbound { return s.byTag[tag] }
+
+// Close closes all.
+func (s *Set) Close() error {
+	var errs []error
+	for _, o := range s.byTag {
+		errs = append(errs, o.Close())
+	}
+	return errors.Join(errs...)
+}

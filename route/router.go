@@ -1,0 +1,246 @@
+// Package route decides what becomes of a connection and joins it with its outbound: limits, sniffing,
+// rules, dial, relay.
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"heki/adapter"
+	"heki/constant"
+	"heki/internal/netio"
+	"heki/option"
+	"heki/route/rule"
+)
+
+// Errors of routed connections.
+var (
+	ErrKicked = errors.New("user removed or credential changed")
+	ErrDenied = errors.New("denied")
+)
+
+// Outbounds finds an outbound by tag, or nil.
+type Outbounds interface {
+	Get(tag string) adapter.Outbound
+}
+
+// Router decides by a rule table that can be replaced at run time.
+type Router struct {
+	resolver adapter.Resolver
+	log      *slog.Logger
+	state    atomic.Pointer[state]
+}
+
+// state is what one configuration decides with. It is replaced whole.
+type state struct {
+	table     *rule.Table
+	outbounds Outbounds
+	sniff     sniffers
+}
+
+// New builds a router. Every mistake of o is reported with its place.
+func New(o option.Route, outbounds Outbounds, resolver adapter.Resolver, log *slog.Logger) (*Router, error) {
+	r := &Router{resolver: resolver, log: log}
+	if err := r.Reload(o, outbounds); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Check compiles o without using it.
+func Check(o option.Route) error {
+	_, err := rule.NewTable(o)
+	return err
+}
+
+// Reload decides by o from now on; panels' rules stay. On error nothing changes.
+func (r *Router) Reload(o option.Route, outbounds Outbounds) error {
+	table, err := rule.NewTable(o)
+	if err != nil {
+		return err
+	}
+	if old := r.state.Load(); old != nil {
+		table.Adopt(old.table)
+	}
+	r.state.Store(&state{table: table, outbounds: outbounds, sniff: sniffersOf(o)})
+	return nil
+}
+
+// SetPanelRules replaces the block rules that a panel gave for one node. Bad lines are left out and
+// reported; the good ones are in force.
+func (r *Router) SetPanelRules(tag string, lines []string) error {
+	if len(lines) == 0 {
+		r.state.Load().table.SetPanel(tag, nil)
+		return nil
+	}
+	set, err := rule.Compile(lines)
+	r.state.Load().table.SetPanel(tag, []rule.PanelRule{{Match: set, Action: rule.ActionBlock}})
+	return err
+}
+
+// task is one routed connection: what a kick has to end.
+type task struct {
+	cancel context.CancelCauseFunc
+	mu     sync.Mutex
+	open   []io.Closer
+	killed bool
+}
+
+// add notes something to close; it is closed at once when the kick came first.
+func (t *task) add(c io.Closer) {
+	t.mu.Lock()
+	killed := t.killed
+	t.open = append(t.open, c)
+	t.mu.Unlock()
+	if killed {
+		_ = c.Close()
+	}
+}
+
+// kill must not block, and closing a TLS connection may write.
+func (t *task) kill() { go t.end() }
+
+func (t *task) end() {
+	t.cancel(ErrKicked)
+	t.mu.Lock()
+	t.killed = true
+	open := t.open
+	t.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
+	}
+}
+
+// because names a kick as the cause of what it broke.
+func (t *task) because(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.killed {
+		return ErrKicked
+	}
+	return err
+}
+
+// noLease stands in for accounts that are neither counted nor limited.
+type noLease struct{}
+
+func (noLease) Up(int64)    {}
+func (noLease) Down(int64)  {}
+func (noLease) Paced() bool { return false }
+func (noLease) Close()      {}
+
+func open(ctx context.Context, t *task, md *adapter.Metadata) (adapter.Lease, error) {
+	if md.User == nil || md.User.Meter == nil {
+		return noLease{}, nil
+	}
+	return md.User.Meter.Open(ctx, md.Source.Addr(), t.kill)
+}
+
+// RouteConn implements adapter.Router.
+func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metadata) error {
+	defer conn.Close()
+	md.Network = constant.NetworkTCP
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t := &task{cancel: cancel}
+	t.add(conn)
+	lease, err := open(ctx, t, md)
+	if err != nil {
+		r.refused(ctx, md, err)
+		return err
+	}
+	defer lease.Close()
+	s := r.state.Load()
+	if s.table.NeedsSniff(md) {
+		if conn, err = s.sniff.stream(conn, md); err != nil {
+			return t.because(err)
+		}
+	}
+	out, err := r.decide(ctx, s, md)
+	if err != nil {
+		failed(conn, err)
+		return err
+	}
+	remote, err := out.Dial(ctx, md)
+	if err != nil {
+		failed(conn, err)
+		err = t.because(fmt.Errorf("dial %s: %w", md.Destination, err))
+		r.log.LogAttrs(ctx, slog.LevelInfo, "dial", slog.Any("conn", md), slog.Any("err", err))
+		return err
+	}
+	t.add(remote)
+	relay := netio.Relay{
+		Up: lease.Up, Down: lease.Down, Paced: lease.Paced,
+		Idle: idle(md.TCPTimeout, constant.TCPTimeout), HalfClosed: constant.HalfCloseTimeout,
+	}
+	return t.because(relay.Run(conn, remote))
+}
+
+// failed lets a protocol that can say so tell its client that a stream did not come about.
+func failed(conn any, err error) {
+	for conn != nil {
+		if c, ok := conn.(interface{ HandshakeFailure(error) error }); ok {
+			_ = c.HandshakeFailure(err)
+			return
+		}
+		u, ok := conn.(interface{ Upstream() any })
+		if !ok {
+			return
+		}
+		conn = u.Upstream()
+	}
+}
+
+// idle resolves a timeout of Metadata.
+func idle(d, usual time.Duration) time.Duration {
+	switch {
+	case d < 0:
+		return 0
+	case d == 0:
+		return usual
+	}
+	return d
+}
+
+// refused logs a limit at info: the operator set it, and the user will ask.
+func (r *Router) refused(ctx context.Context, md *adapter.Metadata, err error) {
+	level := slog.LevelDebug
+	if errors.Is(err, adapter.ErrLimited) {
+		level = slog.LevelInfo
+	}
+	r.log.LogAttrs(ctx, level, "refused", slog.Any("conn", md), slog.Any("err", err))
+}
+
+// decide resolves when a rule needs it, asks the table and finds the outbound.
+func (r *Router) decide(ctx context.Context, s *state, md *adapter.Metadata) (adapter.Outbound, error) {
+	if s.table.NeedsAddresses(md) {
+		addrs, err := r.resolver.Lookup(ctx, md.Destination.Fqdn)
+		if err != nil {
+			// Rules on addresses must not be passed by a name that resolves later.
+			return nil, fmt.Errorf("resolve %s: %w", md.Destination.Fqdn, err)
+		}
+		md.Addresses = addrs
+	}
+	d := s.table.Decide(md)
+	md.Outbound = d.Outbound
+	switch d.Action {
+	case rule.ActionDirect:
+		md.Outbound = constant.TypeDirect
+	case rule.ActionBlock:
+		err := fmt.Errorf("%w by %s", ErrDenied, d.Rule())
+		r.log.LogAttrs(ctx, slog.LevelInfo, "denied", slog.Any("conn", md), slog.String("rule", d.Rule()))
+		return nil, err
+	}
+	out := s.outbounds.Get(md.Outbound)
+	if out == nil {
+		return nil, fmt.Errorf("no outbound %q", md.Outbound)
+	}
+	return out, nil
+}
