@@ -18,7 +18,8 @@ const maxFile = 64 << 20
 // appended, objects merged; anything else set in two files is a mistake that names both.
 //
 // checks look for mistakes beyond this package's knowledge and run even when there are others: what
-// could not be decoded is then at its zero value.
+// could not be decoded is then at its zero value, and what is out of bounds is still there. What a
+// check says of a place with a mistake, or of an entry that holds one, is dropped.
 //
 // The error is Mistakes, each with its file, or the reason why a file cannot be read.
 func Load(path string, checks ...func(*Options) error) (*Options, error) {

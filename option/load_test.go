@@ -90,3 +90,32 @@ func TestLoadDirectoryMistakes(t *testing.T) {
 		c + `: line 1:1: the file holds a list, must hold an object: { … }`,
 	})
 }
+
+// What a check finds gets its line, unless a mistake at or below its place explains it already.
+func TestLoadChecks(t *testing.T) {
+	dir := writeFiles(t, map[string]string{
+		"c.json": "{\"inbounds\": [{\"type\": \"vless\", \"listen_port\": 1},\n{\"type\": \"vless\"}],\n\"route\": {\"audit\": [\"\"], \"whitelist\": [\"a\", \"b\"]}}",
+	})
+	file := filepath.Join(dir, "c.json")
+	_, err := Load(file, func(o *Options) error {
+		return errors.Join(
+			Path("inbounds[0].tls").Errorf("no such file"),
+			Path("inbounds[1]").Errorf("cannot listen"),
+			Path("inbounds[1].listen_port").Errorf("is 0"),
+			Path("route.audit[0]").Errorf("is no rule"),
+			Path("route.whitelist[1]").Errorf("is no rule"),
+		)
+	}, func(*Options) error { return errors.New("no place") })
+	compareLines(t, lines(err), []string{
+		file + `: line 1:1: no place`,
+		file + `: inbounds[0].tls (line 1:15): no such file`,
+		file + `: inbounds[1].listen_port (line 2:1): is required, 1 to 65535`,
+		file + `: route.audit (line 3:20): is empty, must be a rule line such as "domain:example.org"; "*" matches everything`,
+		file + `: route.whitelist[1] (line 3:45): is no rule`,
+	})
+	ran := false
+	if _, err := Load(filepath.Join(writeFiles(t, map[string]string{"a.json": inboundWith(`"tag": "x"`)}), "a.json"),
+		func(o *Options) error { ran = o.Inbounds[0].Tag == "x"; return nil }); err != nil || !ran {
+		t.Errorf("a good file: %v, check ran: %v", err, ran)
+	}
+}

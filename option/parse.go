@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/tailscale/hujson"
 )
@@ -82,20 +83,38 @@ func decodeTree(src sources, root *hujson.Value, found Mistakes, v Validator, ch
 	}
 	d.value(nil, root, reflect.ValueOf(v).Elem(), "")
 	all := append(found, d.mistakes...)
-	later := MistakesOf(v.Validate(""))
-	for _, check := range checks {
-		later = append(later, MistakesOf(check())...)
-	}
-	for _, m := range later {
+	for _, m := range MistakesOf(v.Validate("")) {
 		if d.excused[m.Path] || errors.Is(m, errServesNothing) && len(all) > 0 {
 			continue
 		}
 		src.place(m, find(root, m.Path).StartOffset)
 		all = append(all, m)
 	}
+	known := all.places()
+	for _, check := range checks {
+		for _, m := range MistakesOf(check()) {
+			// A part that could not be built says so of the whole entry: the mistake inside is why.
+			if known[m.Path] || known[Path(strings.TrimSuffix(string(m.Path), "[0]"))] {
+				continue
+			}
+			src.place(m, find(root, m.Path).StartOffset)
+			all = append(all, m)
+		}
+	}
 	if len(all) == 0 {
 		return nil
 	}
 	all.sort()
 	return all
+}
+
+// places are the paths of m and of all that holds them, the root aside.
+func (m Mistakes) places() map[Path]bool {
+	known := make(map[Path]bool, len(m))
+	for _, one := range m {
+		for p := one.Path; p != "" && !known[p]; p = p[:max(0, strings.LastIndexAny(string(p), ".["))] {
+			known[p] = true
+		}
+	}
+	return known
 }

@@ -233,7 +233,7 @@ func (s *scanner) nameOrEnd(c byte) *Mistake {
 	case c == ',':
 		return s.fail("found %s, expected a name in double quotes or \"}\": one comma too many?", s.found())
 	case c == '_' || unicode.IsLetter(rune(c)) && c < utf8.RuneSelf:
-		return s.fail("found %s, a name stands in double quotes: %q", s.found(), s.word())
+		return s.fail("found a name without quotes, write %q", short(s.word()))
 	default:
 		return s.fail("found %s, expected a name in double quotes or \"}\"", s.found())
 	}
@@ -266,7 +266,7 @@ func (s *scanner) value(c byte) *Mistake {
 	case word == "":
 		return s.fail("found %s, expected a value", s.found())
 	case !json.Valid([]byte(word)):
-		return s.fail("found %s, expected a value: %s", s.found(), literalHint(word))
+		return s.fail("found %s", wordHint(word))
 	}
 	s.pos += len(word)
 	s.afterValue()

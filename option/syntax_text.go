@@ -69,19 +69,15 @@ func (s *scanner) word() string {
 	return string(s.text[s.pos:end])
 }
 
-// maxShown bounds how much of a file an error repeats: what stands unquoted may be a lost secret.
-const maxShown = 12
-
-// found describes what stands at pos.
+// found describes what stands at pos by its first character: what is outside of quotes may be a
+// secret that lost them.
 func (s *scanner) found() string {
 	r, _ := utf8.DecodeRune(s.text[s.pos:])
-	switch word := s.word(); {
+	switch {
 	case r == '"':
 		return "a string"
 	case !unicode.IsPrint(r):
 		return fmt.Sprintf("the character U+%04X", r)
-	case word != "" && len(word) <= maxShown:
-		return strconv.Quote(word)
 	}
 	return strconv.Quote(string(r))
 }
@@ -129,18 +125,19 @@ func lookalike(r rune) (ascii string, ok bool) {
 	return "", false
 }
 
-// literalHint says what a word that is no JSON literal could have been.
-func literalHint(word string) string {
+// wordHint says what a word that is no JSON literal could have been. It repeats only what cannot be
+// a secret.
+func wordHint(word string) string {
 	switch strings.ToLower(word) {
 	case "true", "yes", "on":
-		return "write true"
+		return fmt.Sprintf("%q; write true", word)
 	case "false", "no", "off":
-		return "write false"
+		return fmt.Sprintf("%q; write false", word)
 	case "null", "nil", "none":
-		return "write null, or leave the entry out"
+		return fmt.Sprintf("%q; write null, or leave the entry out", word)
 	}
 	if c := word[0]; c == '+' || c == '-' || c == '.' || c >= '0' && c <= '9' {
-		return "a number is written like 443 or 1.5, any other text in double quotes"
+		return "no valid number; a number is written like 443 or 1.5, any other text in double quotes"
 	}
-	return "text stands in double quotes"
+	return "text without quotes; text stands in double quotes"
 }
