@@ -1,0 +1,66 @@
+// Package panel keeps the nodes of subscription panels in step: it pulls settings and users, hands
+// them to the host, and reports traffic and online addresses. It never touches a connection.
+package panel
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"heki/adapter"
+	"heki/internal/meter"
+	"heki/option"
+)
+
+// Client speaks one panel's API for one node. All calls are made by one goroutine.
+// Every error of a call that reached for the network wraps an *Error.
+type Client interface {
+	// Node returns the node's settings, or ErrNotModified when they are those of the last answer.
+	Node(ctx context.Context) (*Node, error)
+	// Users returns the whole user set, or ErrNotModified likewise. Ids are unique. The slice is
+	// the caller's.
+	Users(ctx context.Context) ([]adapter.Account, error)
+	// ReportTraffic sends raw bytes of at most MaxReport users; the panel multiplies by its rate.
+	// The class of the error says whether the panel may have billed them: see Settle.
+	ReportTraffic(ctx context.Context, users []meter.Traffic) error
+	// ReportOnline sends the whole set of users that are online now. A user who is not in it is
+	// offline.
+	ReportOnline(ctx context.Context, online []meter.Online) error
+}
+
+// MaxReport is the number of users in one ReportTraffic call. PHP refuses bodies above
+// post_max_size (8 MB by default) and a small call is soon settled.
+const MaxReport = 1000
+
+// Kind is one panel type as internal/app knows it.
+type Kind struct {
+	// New makes the client of one node. It must not use the network.
+	New func(env Env, o *option.Panel, node *option.PanelNode) (Client, error)
+	// Nodes lists the nodes of a panel entry that names none; nil where the panel cannot tell.
+	Nodes func(o *option.Panel) ([]option.PanelNode, error)
+}
+
+// Env is what the service lends to a client.
+type Env struct {
+	Tag  string           // of the node
+	Dir  string           // state_dir/<panel type>; made by the client that needs it
+	HTTP *http.Client     // shared by the nodes of a panel; follows no redirects
+	Now  func() time.Time // wall clock
+	// Say logs for the operator; panel and node are put in front.
+	Say func(level slog.Level, format string, args ...any)
+	// Clock takes how far the panel's clock was ahead of ours, and the round trip of that answer.
+	Clock func(ahead, rtt time.Duration)
+}
+
+// Host serves what panels hand out. It is called from several goroutines, one at a time for a tag.
+type Host interface {
+	// Replace builds and validates in, takes over the listener of the inbound with the same tag
+	// if there is one, and retires that. On error the old one keeps serving.
+	Replace(in option.Inbound, users []*adapter.User) (adapter.UserManager, error)
+	// Remove closes the inbound and its connections.
+	Remove(tag string) error
+	// SetRules makes lines the audit rules of the inbound's connections. Lines that cannot be
+	// understood are named in the error; the others apply.
+	SetRules(tag string, lines []string) error
+}

@@ -1,0 +1,371 @@
+// Package paneltest is an XBoard that lives in the process: it answers the node API, version 1 and 2,
+// as the real panel does down to status codes, validators and error bodies, keeps books of what nodes
+// report, and fails on demand.
+//
+// It serves tests and "heki demo". It shares no code with the client it is there to test, and needs
+// nothing but the standard library.
+package paneltest
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Panel is a simulated XBoard. Its methods are safe for concurrent use.
+type Panel struct {
+	token string
+	now   func() time.Time
+
+	mu       sync.Mutex
+	noV2     bool
+	gzip     bool
+	nodes    map[int]*node
+	users    map[int]User
+	usersGen int
+	faults   map[Call][]*pendingFault
+	requests map[Call]int
+	pushes   []Push
+	closing  chan struct{} // closed: requests that hang end
+	closed   bool
+}
+
+// User is one row of the panel's user table.
+type User struct {
+	ID          int
+	UUID        string // made up when empty
+	SpeedMbps   int    // 0 is sent as null
+	DeviceLimit int    // 0 is sent as null
+	Nodes       []int  // nodes the user may use; empty is all
+}
+
+// Node is one row of the panel's server table.
+type Node struct {
+	ID         int
+	Code       string // wins over ID when a node asks
+	Protocol   string // vless, trojan, or anything else for tests of refusal
+	Port       int
+	Network    string // "", tcp, ws
+	Path       string // ws
+	Host       string // ws: headers.Host
+	TLS        int    // 0, 1
+	ServerName string
+	Flow       string // vless
+	Routes     []Route
+	Push       int // base_config seconds; 0 is 60
+	Pull       int
+}
+
+// Route is one entry of a node's routes.
+type Route struct {
+	ID          int      `json:"id"`
+	Match       []string `json:"match"`
+	Action      string   `json:"action"`
+	ActionValue *string  `json:"action_value"`
+}
+
+// Traffic is a pair of counters in bytes.
+type Traffic struct{ Up, Down int64 }
+
+// Push is one traffic report that the panel booked.
+type Push struct {
+	Node  int
+	Time  time.Time
+	Users map[int]Traffic
+}
+
+type node struct {
+	row     Node
+	raw     string // answers config instead of row when set
+	traffic map[int]Traffic
+	alive   map[int]aliveSet
+	checked time.Time // last GET user
+	pushed  time.Time
+	body    []byte // users answer of generation gen
+	gen     int
+}
+
+type aliveSet struct {
+	ips []string
+	at  time.Time
+}
+
+// aliveTTL is how long the panel counts an address after it was reported.
+const aliveTTL = 300 * time.Second
+
+// New returns an empty panel that takes token.
+func New(token string) *Panel {
+	return &Panel{
+		token:    token,
+		now:      time.Now,
+		nodes:    make(map[int]*node),
+		users:    make(map[int]User),
+		faults:   make(map[Call][]*pendingFault),
+		requests: make(map[Call]int),
+		closing:  make(chan struct{}),
+	}
+}
+
+// Token is the server token nodes must show.
+func (p *Panel) Token() string { return p.token }
+
+// DisableV2 makes the panel older than March 2026: /api/v2 is not there.
+func (p *Panel) DisableV2() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noV2 = true
+}
+
+// EnableGzip puts a packing proxy in front, which makes ETags weak.
+func (p *Panel) EnableGzip() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gzip = true
+}
+
+// SetNode adds the node or changes its settings. Its books stay.
+func (p *Panel) SetNode(row Node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodeLocked(row.ID)
+	n.row, n.raw = row, ""
+}
+
+// SetRawConfig makes the node's config answer exactly body, until SetNode.
+func (p *Panel) SetRawConfig(id int, body string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodeLocked(id)
+	n.row.ID, n.raw = id, body
+}
+
+func (p *Panel) nodeLocked(id int) *node {
+	n := p.nodes[id]
+	if n == nil {
+		n = &node{traffic: make(map[int]Traffic), alive: make(map[int]aliveSet), gen: -1}
+		p.nodes[id] = n
+	}
+	return n
+}
+
+// RemoveNode deletes the node; its books go with it.
+func (p *Panel) RemoveNode(id int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.nodes, id)
+}
+
+// SetUser adds the user or replaces the row with the same id, and returns the row: an id of 0 is
+// given out, an empty UUID made up.
+func (p *Panel) SetUser(u User) User {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u.ID == 0 {
+		for id := range p.users {
+			u.ID = max(u.ID, id)
+		}
+		u.ID++
+	}
+	if u.UUID == "" {
+		u.UUID = NewUUID()
+	}
+	p.users[u.ID] = u
+	p.usersGen++
+	return u
+}
+
+// SetUsers replaces the whole table.
+func (p *Panel) SetUsers(users []User) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.users)
+	for _, u := range users {
+		p.users[u.ID] = u
+	}
+	p.usersGen++
+}
+
+// RemoveUser deletes the user's row.
+func (p *Panel) RemoveUser(id int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.users, id)
+	p.usersGen++
+}
+
+// Rekey gives the user a new UUID and returns it, or "" when there is no such user.
+func (p *Panel) Rekey(id int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u, ok := p.users[id]
+	if !ok {
+		return ""
+	}
+	u.UUID = NewUUID()
+	p.users[id] = u
+	p.usersGen++
+	return u.UUID
+}
+
+// Users returns the table by id.
+func (p *Panel) Users() []User {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	users := make([]User, 0, len(p.users))
+	for _, id := range slices.Sorted(maps.Keys(p.users)) {
+		users = append(users, p.users[id])
+	}
+	return users
+}
+
+// Nodes returns the rows by id.
+func (p *Panel) Nodes() []Node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rows := make([]Node, 0, len(p.nodes))
+	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+		rows = append(rows, p.nodes[id].row)
+	}
+	return rows
+}
+
+// Traffic returns the sum of what the node reported of the user.
+func (p *Panel) Traffic(nodeID, userID int) Traffic {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.nodes[nodeID]; n != nil {
+		return n.traffic[userID]
+	}
+	return Traffic{}
+}
+
+// TrafficOf returns the node's sums by user.
+func (p *Panel) TrafficOf(nodeID int) map[int]Traffic {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.nodes[nodeID]; n != nil {
+		return maps.Clone(n.traffic)
+	}
+	return nil
+}
+
+// Total returns the sum over all nodes and users.
+func (p *Panel) Total() Traffic {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var sum Traffic
+	for _, n := range p.nodes {
+		for _, t := range n.traffic {
+			sum.Up += t.Up
+			sum.Down += t.Down
+		}
+	}
+	return sum
+}
+
+// Pushes returns the traffic reports booked so far, oldest first.
+func (p *Panel) Pushes() []Push {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.pushes)
+}
+
+// Alive returns the addresses that the node last reported of the user and that still count.
+func (p *Panel) Alive(nodeID, userID int) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nodes[nodeID]
+	if n == nil || p.now().Sub(n.alive[userID].at) > aliveTTL {
+		return nil
+	}
+	return slices.Clone(n.alive[userID].ips)
+}
+
+// Checked is when the node last fetched its users; zero is never.
+func (p *Panel) Checked(nodeID int) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.nodes[nodeID]; n != nil {
+		return n.checked
+	}
+	return time.Time{}
+}
+
+// Requests returns how often call was made, failed ones included; Any is all calls.
+func (p *Panel) Requests(call Call) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if call != Any {
+		return p.requests[call]
+	}
+	sum := 0
+	for _, n := range p.requests {
+		sum += n
+	}
+	return sum
+}
+
+// Close ends requests that hang. The panel answers no more.
+func (p *Panel) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+	}
+}
+
+// findLocked resolves node_id as the panel does: by code first, then by id; kind narrows codes and ids
+// to a protocol (version 1 with node_type).
+func (p *Panel) findLocked(text, kind string) *node {
+	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
+		n := p.nodes[id]
+		if n.row.Code == text && text != "" && (kind == "" || n.row.Protocol == kind) {
+			return n
+		}
+	}
+	id, err := strconv.Atoi(text)
+	if n := p.nodes[id]; err == nil && n != nil && (kind == "" || n.raw != "" || n.row.Protocol == kind) {
+		return n
+	}
+	return nil
+}
+
+// NewUUID returns a random UUID.
+func NewUUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// php encodes v as PHP's json_encode does: slashes escaped, everything beyond ASCII as \uXXXX.
+func php(v any) []byte {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // our own structs
+	}
+	text := strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "/", `\/`)
+	var out []byte
+	for _, r := range text {
+		switch {
+		case r < 0x80:
+			out = append(out, byte(r))
+		case r > 0xffff:
+			r -= 0x10000
+			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}

@@ -1,0 +1,197 @@
+package panel
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"heki/internal/meter"
+)
+
+// bytesPerKB is the KB of the thresholds in limits.report.
+const bytesPerKB = 1024
+
+// reportStep sends traffic and online addresses, and plans the next time.
+func (a *actor) reportStep(ctx context.Context) {
+	err := a.reportTraffic(ctx)
+	if err == nil && !a.away {
+		a.reportOnline(ctx)
+	}
+	wait := a.reportInterval()
+	if err == nil {
+		if n := a.reportFold.ok(); n > 0 {
+			a.say(slog.LevelInfo, "reports work again after %d failures", n)
+		}
+		a.reportFails = 0
+	} else {
+		a.reportFails++
+		wait = max(wait, backoff(firstBackoff, a.reportFails), retryAfter(err))
+	}
+	now := a.svc.cfg.Now()
+	a.nextReport = now.Add(jitter(wait))
+	if a.away { // the next sync finds out whether the panel is back
+		if probe := now.Add(jitter(backoff(firstBackoff, a.reportFails))); probe.Before(a.nextSync) {
+			a.nextSync = probe
+		}
+	}
+}
+
+// reportTraffic sends all that is due, in portions that are settled one by one, and stops at the
+// first that fails.
+func (a *actor) reportTraffic(ctx context.Context) error {
+	least := a.entry().limits.Report.MinTrafficKB * bytesPerKB
+	portions := len(a.published)/MaxReport + 2 // new traffic must not keep us here
+	for range portions {
+		batch, ok, err := a.outbox.NextUpTo(least, MaxReport)
+		if err != nil {
+			a.disk(err)
+			return err
+		}
+		if !ok {
+			return nil
+		}
+		if err := a.send(ctx, batch); err != nil {
+			return err
+		}
+		if len(batch.Users) < MaxReport {
+			return nil
+		}
+	}
+	return nil
+}
+
+// send reports one portion and settles it, whatever happens.
+func (a *actor) send(ctx context.Context, batch meter.Batch) (err error) {
+	outcome := meter.Ambiguous(a.svc.ambiguous())
+	defer func() { a.disk(a.outbox.Done(batch, outcome)) }() // also when the client panics
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.entry().panel.Timeout))
+	defer cancel()
+	err = a.entry().client.ReportTraffic(ctx, batch.Users)
+	outcome = Settle(err, a.svc.ambiguous())
+	if err == nil {
+		a.setStatus(func(s *Status) {
+			s.Reports++
+			for _, u := range batch.Users {
+				s.ReportedUp += u.Up
+				s.ReportedDown += u.Down
+			}
+		})
+		return nil
+	}
+	class := classOf(err)
+	a.away = class == Unreachable || class == Unclear
+	kept := "kept for the next report"
+	if outcome == meter.Ambiguous(a.svc.ambiguous()) {
+		kept = fate(a.svc.ambiguous())
+	}
+	text := fmt.Sprintf("%d users' %s %s", len(batch.Users), size(batch.Bytes()), kept)
+	if outcome != meter.Refused {
+		a.reportFold.fail(a.svc.cfg.Now(), err.Error())
+		a.say(slog.LevelWarn, "%v; %s", err, text) // each one is money: never folded
+	} else if line, ok := a.reportFold.fail(a.svc.cfg.Now(), err.Error()); ok {
+		a.say(slog.LevelWarn, "%s; %s", line, text)
+	}
+	return err
+}
+
+// fate says what becomes of bytes that the panel may or may not have.
+func fate(p meter.Policy) string {
+	switch p {
+	case meter.Retry:
+		return "may have arrived, sent again (traffic.on_ambiguous is retry)"
+	case meter.Drop:
+		return "may have arrived, dropped (traffic.on_ambiguous is drop)"
+	}
+	return "may have arrived, held in the journal (traffic.on_ambiguous is hold)"
+}
+
+// reportOnline sends a snapshot; one that fails is not repeated.
+func (a *actor) reportOnline(ctx context.Context) {
+	online := a.books.Online()
+	if least := a.entry().limits.Report.MinOnlineKB * bytesPerKB; least > 0 {
+		kept := online[:0]
+		for _, u := range online {
+			if u.Bytes >= least {
+				kept = append(kept, u)
+			}
+		}
+		online = kept
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.entry().panel.Timeout))
+	defer cancel()
+	err := a.entry().client.ReportOnline(ctx, online)
+	if err == nil {
+		if n := a.onlineFold.ok(); n > 0 {
+			a.say(slog.LevelInfo, "report online works again after %d failures", n)
+		}
+		return
+	}
+	class := classOf(err)
+	a.away = class == Unreachable || class == Unclear
+	if line, ok := a.onlineFold.fail(a.svc.cfg.Now(), err.Error()); ok {
+		a.say(slog.LevelWarn, "%s; the next report has the state of then", line)
+	}
+}
+
+// checkpoint brings the counters to disk.
+func (a *actor) checkpoint() { a.disk(a.outbox.Checkpoint()) }
+
+// disk logs what the journal's disk says. The bytes are kept in memory meanwhile.
+func (a *actor) disk(err error) {
+	a.diskMu.Lock()
+	defer a.diskMu.Unlock()
+	now := a.svc.cfg.Now()
+	if err == nil {
+		if n := a.diskFold.ok(); n > 0 {
+			a.say(slog.LevelInfo, "the traffic journal can be written again after %d failures", n)
+		}
+		return
+	}
+	if line, ok := a.diskFold.fail(now, err.Error()); ok {
+		a.say(slog.LevelError, "traffic journal: %s; a crash would lose what is counted meanwhile", line)
+	}
+}
+
+// last reports what is left when the process stops.
+func (a *actor) last() error {
+	ctx, cancel := context.WithCancel(a.svc.hard)
+	defer cancel()
+	return a.lastWithin(ctx)
+}
+
+// lastWithin reports until ctx ends; in any case the counters are on disk in the end. A panel that was
+// away a moment ago is not asked: the journal is the safer place.
+func (a *actor) lastWithin(ctx context.Context) (err error) {
+	if !a.away && ctx.Err() == nil {
+		a.guard("last report", func() { err = a.reportTraffic(ctx) }, func(time.Duration) {})
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: last %w", a.tag, err)
+	}
+	if diskErr := a.outbox.Checkpoint(); diskErr != nil {
+		return diskErr
+	}
+	a.note()
+	return err
+}
+
+// ambiguous is the policy in force.
+func (s *Service) ambiguous() meter.Policy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.policy
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	const unit = 1000
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/unit, 0
+	for ; f >= unit && i < len("kMGTPE")-1; i++ {
+		f /= unit
+	}
+	return fmt.Sprintf("%.1f %cB", f, "kMGTPE"[i])
+}

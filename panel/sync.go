@@ -1,0 +1,196 @@
+package panel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"heki/option"
+)
+
+// sync asks the panel and puts what it says in force. Settings and users that were fetched stay wanted
+// when putting them in force fails: the next sync tries again without a new answer.
+func (a *actor) sync(ctx context.Context) error {
+	timeout := time.Duration(a.entry().panel.Timeout)
+	if a.manager == nil && !a.asked && a.snapshot.exists() {
+		timeout = min(timeout, firstLook)
+	}
+	errNode := a.fetchNode(ctx, timeout)
+	if classOf(errNode) != 0 {
+		return join(errNode, a.applyPending())
+	}
+	errUsers := a.fetchUsers(ctx, timeout)
+	if a.node == nil || !a.known {
+		return join(errNode, errUsers)
+	}
+	return join(errNode, errUsers, a.applyPending())
+}
+
+// fetchNode keeps the former settings wanted when the new ones cannot be had or served.
+func (a *actor) fetchNode(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	n, err := a.entry().client.Node(ctx)
+	switch {
+	case errors.Is(err, ErrNotModified) && a.node != nil:
+		return nil
+	case err != nil:
+		return err
+	}
+	if a.node == nil || !reflect.DeepEqual(a.node, n) {
+		a.node, a.dirty, a.unsaved = n, true, true
+	}
+	return nil
+}
+
+// fetchUsers does not believe an empty list at once: a panel that just started or whose group was
+// misconfigured for a minute would cut everybody.
+func (a *actor) fetchUsers(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	accounts, err := a.entry().client.Users(ctx)
+	switch {
+	case errors.Is(err, ErrNotModified) && a.emptied:
+		accounts = nil
+	case errors.Is(err, ErrNotModified) && a.known:
+		return nil
+	case err != nil:
+		return err
+	}
+	if len(accounts) == 0 && len(a.accounts) > 0 && !a.emptied {
+		a.emptied = true
+		a.say(slog.LevelWarn, "the panel answers with no users instead of %d; they stay until it says so again", len(a.accounts))
+		return nil
+	}
+	a.emptied = false
+	if !a.known || !slices.Equal(a.accounts, accounts) {
+		a.accounts, a.known, a.dirty, a.unsaved = accounts, true, true, true
+	}
+	return nil
+}
+
+// applyPending applies what is wanted if it is not in force, and keeps it on disk.
+func (a *actor) applyPending() error {
+	if a.node == nil || !a.known || !a.dirty && !a.unsaved {
+		return nil
+	}
+	if a.dirty {
+		if err := a.apply(); err != nil {
+			return err
+		}
+	}
+	if a.unsaved {
+		if err := a.snapshot.save(a.node, a.accounts, a.svc.cfg.Now()); err != nil {
+			return err
+		}
+		a.unsaved = false
+	}
+	return nil
+}
+
+// apply puts the wanted settings and users in force: nothing, the users alone, or a new inbound for
+// this tag.
+func (a *actor) apply() error {
+	local := a.entry().stream
+	in := build(a.tag, a.node, local)
+	p := newPlan(a.books, a.published, limited(a.accounts, &a.entry().limits))
+	a.books.SetLimits(nodeLimits(a.node, &a.entry().limits))
+	rebuild := a.manager == nil || !reflect.DeepEqual(in, a.inbound)
+	if rebuild {
+		if err := a.rebuild(in, p); err != nil {
+			return err
+		}
+	} else if err := a.swap(p); err != nil {
+		return err
+	}
+	a.dirty = false
+	a.applyRules()
+	return nil
+}
+
+// rebuild hands over to a new inbound. The host fills in defaults, so it gets its own copy.
+func (a *actor) rebuild(in option.Inbound, p *plan) error {
+	manager, err := a.svc.cfg.Host.Replace(build(a.tag, a.node, a.entry().stream), p.users)
+	if err == nil {
+		a.manager, a.inbound, a.rules = manager, in, nil
+		a.publish(p)
+		a.say(slog.LevelInfo, "serving %s on port %d; %s", describe(a.node), a.node.Port, p)
+		return nil
+	}
+	err = fmt.Errorf("serve %s on port %d: %w", describe(a.node), a.node.Port, err)
+	if a.manager == nil {
+		p.abort()
+		return err
+	}
+	return join(err, a.swap(p)) // the old one keeps serving, and not to users who are gone
+}
+
+// swap publishes the plan's users on the inbound in force.
+func (a *actor) swap(p *plan) error {
+	if p.empty() {
+		return nil
+	}
+	if err := a.manager.SwapUsers(p.users); err != nil {
+		p.abort()
+		return fmt.Errorf("swap users: %w", err)
+	}
+	a.publish(p)
+	a.say(slog.LevelInfo, "%s", p)
+	return nil
+}
+
+// publish ends what the plan ends, now that the new set is out.
+func (a *actor) publish(p *plan) {
+	p.commit()
+	a.published = p.byID
+}
+
+// applyRules hands the routes' lines to the host. Rules that cannot be understood must not stop a node.
+func (a *actor) applyRules() {
+	lines, skipped := a.node.Rules()
+	if text := strings.Join(skipped, ", "); text != a.skipped {
+		a.skipped = text
+		if text != "" {
+			a.say(slog.LevelWarn, "not served by this version, ignored: %s", text)
+		}
+	}
+	if a.rules != nil && slices.Equal(lines, a.rules) || a.rules == nil && len(lines) == 0 {
+		return
+	}
+	if err := a.svc.cfg.Host.SetRules(a.tag, lines); err != nil {
+		a.say(slog.LevelWarn, "audit rules: %v", err)
+	}
+	a.rules = append(make([]string, 0, len(lines)), lines...) // not nil: they were set
+}
+
+// join is errors.Join on one line.
+func join(errs ...error) error {
+	var all error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case all == nil:
+			all = err
+		default:
+			all = fmt.Errorf("%w; %w", all, err)
+		}
+	}
+	return all
+}
+
+// describe says what a node speaks.
+func describe(n *Node) string {
+	text := n.Protocol
+	if n.Network != "" {
+		text += "+" + n.Network
+	}
+	if n.TLS == TLSOn {
+		text += "+tls"
+	}
+	return text
+}

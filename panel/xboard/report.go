@@ -1,0 +1,156 @@
+package xboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	jsoniter "github.com/json-iterator/go"
+
+	"heki/internal/meter"
+	"heki/panel"
+	"heki/panel/phpjson"
+	"heki/panel/webapi"
+)
+
+// ReportTraffic implements panel.Client. Users without an id are not the panel's and left out.
+func (c *Client) ReportTraffic(ctx context.Context, users []meter.Traffic) error {
+	body := appendTraffic(nil, users)
+	if len(body) == len("{}") {
+		return nil // an empty push says nothing to XBoard
+	}
+	a, err := c.call.Post(ctx, callPush, c.path+"push", c.query, body)
+	if err != nil {
+		return err
+	}
+	return settled(callPush, a)
+}
+
+// appendTraffic writes {"1":[up,down],…}.
+func appendTraffic(b []byte, users []meter.Traffic) []byte {
+	b = append(b, '{')
+	for _, u := range users {
+		if u.ID <= 0 || u.Up == 0 && u.Down == 0 {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = strconv.AppendInt(b, u.ID, 10)
+		b = append(b, `":[`...)
+		b = strconv.AppendInt(b, u.Up, 10)
+		b = append(b, ',')
+		b = strconv.AppendInt(b, u.Down, 10)
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
+// ReportOnline implements panel.Client. The panel keeps a user's addresses for 300 s unless told
+// otherwise, so those who left are sent with an empty list, which clears them.
+func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error {
+	if c.noAlive {
+		return nil
+	}
+	now := make(map[int64]struct{}, len(online))
+	body := c.appendOnline(nil, online, now)
+	if len(body) == len("{}") {
+		return nil
+	}
+	a, err := c.call.Post(ctx, callAlive, c.path+"alive", c.query, body)
+	if isStatus(err, http.StatusNotFound) && c.proven {
+		c.noAlive = true
+		c.say(slog.LevelInfo, `the panel takes no online addresses: it has no "alive" call`)
+		return nil
+	}
+	if err == nil {
+		err = settled(callAlive, a)
+	}
+	if err == nil {
+		c.online = now
+		return nil
+	}
+	for id := range now { // it may have arrived: these may need clearing too
+		c.online[id] = struct{}{}
+	}
+	return err
+}
+
+// appendOnline writes {"1":["192.0.2.1"],"2":[]} and notes in now who has addresses.
+func (c *Client) appendOnline(b []byte, online []meter.Online, now map[int64]struct{}) []byte {
+	b = append(b, '{')
+	next := func(id int64) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = strconv.AppendInt(b, id, 10)
+		b = append(b, `":[`...)
+	}
+	for _, u := range online {
+		if u.ID <= 0 || len(u.IPs) == 0 {
+			continue
+		}
+		now[u.ID] = struct{}{}
+		next(u.ID)
+		for i, ip := range u.IPs {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, '"')
+			b = ip.AppendTo(b)
+			b = append(b, '"')
+		}
+		b = append(b, ']')
+	}
+	for id := range c.online {
+		if _, on := now[id]; !on {
+			next(id)
+			b = append(b, ']')
+		}
+	}
+	return append(b, '}')
+}
+
+// settled reads the answer to a report: {"data":true}, alone or in an envelope with a status. Anything
+// that cannot be read leaves open whether the panel acted.
+func settled(call string, a *webapi.Answer) error {
+	var status string
+	var done, hasData bool
+	err := phpjson.Decode(a.Body, func(it *jsoniter.Iterator) {
+		if it.WhatIsNext() != jsoniter.ObjectValue {
+			phpjson.Fail(it, "is not an object")
+			return
+		}
+		phpjson.Object(it, func(name string) bool {
+			switch {
+			case name == "status":
+				status = phpjson.Text(it)
+			case name == "data" && it.WhatIsNext() == jsoniter.BoolValue:
+				hasData, done = true, it.ReadBool()
+			default:
+				it.Skip()
+			}
+			return true
+		})
+	})
+	fail := &panel.Error{Call: call, Status: a.Status}
+	switch {
+	case err != nil:
+		fail.Class, fail.Err = panel.Unclear, fmt.Errorf("answer: %w", err)
+	case status == "fail" || status == "error" || hasData && !done:
+		fail.Class, fail.Err = panel.Refused, errors.New("the panel says it failed")
+		if text := webapi.Message(a.Body); text != "" {
+			fail.Err = errors.New(text)
+		}
+	case done:
+		return nil
+	default:
+		fail.Class, fail.Err = panel.Unclear, errors.New("answer: neither success nor failure")
+	}
+	return fail
+}
