@@ -1,0 +1,53 @@
+// Package transport is a switch over what may stand between a TCP or TLS connection and the protocol
+// on it.
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"heki/constant"
+	"heki/option"
+	"heki/transport/ws"
+)
+
+// Server turns accepted connections into streams.
+type Server interface {
+	// Serve owns conn and returns once it is done with it. handle is called once for each stream on
+	// it, owns the stream and blocks until that is done. source is valid when a trusted proxy has
+	// named another client than the peer of conn.
+	//
+	// A deadline of conn bounds the time until handle, which clears it. The error is why conn brought
+	// no stream.
+	Serve(ctx context.Context, conn net.Conn, handle func(ctx context.Context, conn net.Conn, source netip.AddrPort)) error
+}
+
+// NewServer returns the server of a transport, or nil for plain TCP. Headers that name a client are
+// believed from peers in trusted.
+func NewServer(o *option.Transport, trusted []netip.Prefix) (Server, error) {
+	switch kind(o) {
+	case constant.TransportTCP:
+		return nil, nil
+	case constant.TransportWS:
+		return ws.New(o, trusted)
+	}
+	return nil, fmt.Errorf("transport %q is unknown", o.Type)
+}
+
+// ALPN returns the protocols that a transport needs TLS to negotiate; none for plain TCP, which takes
+// any.
+func ALPN(o *option.Transport) []string {
+	if kind(o) == constant.TransportWS {
+		return []string{"http/1.1"}
+	}
+	return nil
+}
+
+func kind(o *option.Transport) string {
+	if o == nil || o.Type == constant.NetworkTCP {
+		return constant.TransportTCP
+	}
+	return o.Type
+}

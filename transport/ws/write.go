@@ -1,0 +1,217 @@
+package ws
+
+import (
+	"encoding/binary"
+	"net"
+	"time"
+
+	"github.com/sagernet/sing/common/buf"
+
+	"heki/internal/netio"
+)
+
+const (
+	// closeDelay is how long a client must be silent before it gets the Close of a CloseWrite.
+	closeDelay = 250 * time.Millisecond
+	closeTries = 40 // 10 s
+	// closeTime bounds how long Close waits for a client that does not read.
+	closeTime = 250 * time.Millisecond
+)
+
+// FrontHeadroom is the room that WriteBuffer wants before the payload.
+func (c *Conn) FrontHeadroom() int { return maxServerHeader }
+
+// WriteBuffer sends b as one frame in one write. b is released.
+func (c *Conn) WriteBuffer(b *buf.Buffer) error {
+	defer b.Release()
+	if b.IsEmpty() {
+		return nil
+	}
+	if b.Start() < maxServerHeader {
+		_, err := c.Write(b.Bytes())
+		return err
+	}
+	return c.writeFrame(b)
+}
+
+// Write sends p as frames of at most netio.BufferSize bytes, each in one write.
+func (c *Conn) Write(p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		b := netio.Get()
+		n, _ := b.Write(p[done:min(len(p), done+netio.BufferSize)])
+		err := c.writeFrame(b)
+		netio.Put(b)
+		if err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+func (c *Conn) writeFrame(b *buf.Buffer) error {
+	var h [maxServerHeader]byte
+	header := appendHeader(h[:0], opBinary, b.Len())
+	copy(b.ExtendHeader(len(header)), header)
+	c.wmu.Lock()
+	if c.finished || c.sentClose.Load() {
+		c.wmu.Unlock()
+		return net.ErrClosed
+	}
+	_, err := c.Conn.Write(b.Bytes())
+	c.wmu.Unlock()
+	c.flushAnswers()
+	return err
+}
+
+// CloseWrite says that nothing more will be written. The client hears of it a moment later; see Conn.
+func (c *Conn) CloseWrite() error {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.finished || c.sentClose.Load() || c.closed.Load() {
+		return nil
+	}
+	c.finished = true
+	c.seen = c.reads.Load()
+	c.timer = time.AfterFunc(closeDelay, c.closeWhenQuiet)
+	return nil
+}
+
+// closeWhenQuiet is CloseWrite's timer.
+func (c *Conn) closeWhenQuiet() {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.sentClose.Load() || c.closed.Load() {
+		return
+	}
+	if now := c.reads.Load(); now != c.seen && c.tries < closeTries {
+		c.seen = now
+		c.tries++
+		c.timer.Reset(closeDelay)
+		return
+	}
+	_ = c.writeCloseLocked(codeNormal) // the reader sees the same failure
+}
+
+func (c *Conn) writeCloseLocked(code int) error {
+	c.sentClose.Store(true)
+	var payload []byte
+	if code != codeNone {
+		payload = binary.BigEndian.AppendUint16(nil, uint16(code))
+	}
+	return c.writeControlLocked(opClose, payload)
+}
+
+func (c *Conn) writeControlLocked(op byte, payload []byte) error {
+	var h [2 + maxControl]byte
+	_, err := c.Conn.Write(append(appendHeader(h[:0], op, len(payload)), payload...))
+	return err
+}
+
+// Close says goodbye, if that was not done, and closes the connection. A client that does not read
+// holds it up for closeTime at most.
+func (c *Conn) Close() error {
+	if !c.closed.CompareAndSwap(false, true) {
+		return net.ErrClosed
+	}
+	if c.wmu.TryLock() { // else a write is under way, and ends with the socket
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		if !c.sentClose.Load() && c.Conn.SetWriteDeadline(time.Now().Add(closeTime)) == nil {
+			_ = c.writeCloseLocked(codeNormal) // best effort
+		}
+		c.wmu.Unlock()
+	}
+	return c.Conn.Close()
+}
+
+// answerPing notes a pong for the latest ping and sends it unless a write is under way: then the
+// writer sends it. More pings than the budget allows go unanswered.
+func (c *Conn) answerPing(payload []byte) {
+	if !c.pings.take(time.Now()) {
+		return
+	}
+	c.amu.Lock()
+	c.pong = copy(c.answer[:], payload)
+	c.amu.Unlock()
+	c.flushAnswers()
+}
+
+// answerClose notes a Close for the client and says whether it is an answer: false when ours was sent
+// before.
+func (c *Conn) answerClose(code int) bool {
+	if c.sentClose.Load() {
+		return false
+	}
+	if !c.wmu.TryLock() {
+		c.amu.Lock()
+		c.reply = code
+		c.amu.Unlock()
+		c.flushAnswers()
+		return true
+	}
+	defer c.wmu.Unlock()
+	if c.sentClose.Load() { // since
+		return false
+	}
+	_ = c.writeCloseLocked(code)
+	return true
+}
+
+// flushAnswers sends what waits, unless someone writes: that one calls it afterwards.
+func (c *Conn) flushAnswers() {
+	for c.hasAnswer() && c.wmu.TryLock() {
+		c.sendAnswersLocked()
+		c.wmu.Unlock()
+	}
+}
+
+func (c *Conn) hasAnswer() bool {
+	c.amu.Lock()
+	defer c.amu.Unlock()
+	return c.pong >= 0 || c.reply != 0
+}
+
+func (c *Conn) sendAnswersLocked() {
+	var payload [maxControl]byte
+	c.amu.Lock()
+	pong, reply := c.pong, c.reply
+	copy(payload[:], c.answer[:max(pong, 0)])
+	c.pong, c.reply = -1, 0
+	c.amu.Unlock()
+	if c.sentClose.Load() {
+		return
+	}
+	if pong >= 0 {
+		_ = c.writeControlLocked(opPong, payload[:pong]) // a failure is the next write's too
+	}
+	if reply != 0 {
+		_ = c.writeCloseLocked(reply)
+	}
+}
+
+// pingBudget allows a burst of pongs and then two a second: keepalives and latency tests pass, and a
+// client that sends nothing but pings cannot fill its own socket with answers that it does not read.
+type pingBudget struct {
+	used int
+	last time.Time
+}
+
+const (
+	pingBurst    = 8
+	pingInterval = 500 * time.Millisecond
+)
+
+func (p *pingBudget) take(now time.Time) bool {
+	if back := int(now.Sub(p.last) / pingInterval); back > 0 {
+		p.used = max(0, p.used-back)
+		p.last = now
+	}
+	if p.used >= pingBurst {
+		return false
+	}
+	p.used++
+	return true
+}
