@@ -120,7 +120,7 @@ func (c *client) pump() {
 	}
 }
 
-// readFrame reads one frame with its payload.
+// readFrame reads one frame with its payload. When that is cut, the frame comes with the error.
 func readFrame(r *bufio.Reader) (got, error) {
 	for size := 2; ; size++ {
 		b, err := r.Peek(size)
@@ -137,7 +137,7 @@ func readFrame(r *bufio.Reader) (got, error) {
 		_, _ = r.Discard(n)
 		data := make([]byte, f.Length)
 		if _, err := io.ReadFull(r, data); err != nil {
-			return got{}, err
+			return got{Frame: f}, err
 		}
 		return got{f, string(data)}, nil
 	}

@@ -22,7 +22,7 @@ type sessionKey struct {
 
 // Registry keeps the packet sessions of one inbound that a GlobalID names, and with them the sockets
 // of their handlers: when the client comes back with another connection, the session goes on there.
-// The zero value is ready; nil keeps nothing.
+// nil keeps nothing.
 type Registry struct {
 	wg sync.WaitGroup // handlers
 
@@ -30,6 +30,9 @@ type Registry struct {
 	closed   bool
 	sessions map[sessionKey]*packetConn
 }
+
+// NewRegistry returns an empty registry. Close it after the connections that use it.
+func NewRegistry() *Registry { return &Registry{sessions: make(map[sessionKey]*packetConn)} }
 
 // key returns the name of the session that f opens; zero when it has none.
 func (s *server) key(f *Frame) sessionKey {
@@ -85,9 +88,6 @@ func (r *Registry) add(key sessionKey, p *packetConn, h Handler) bool {
 	defer r.mu.Unlock()
 	if r.closed || len(r.sessions) >= MaxSessions {
 		return false
-	}
-	if r.sessions == nil {
-		r.sessions = make(map[sessionKey]*packetConn)
 	}
 	l := p.link
 	ctx, cancel := context.WithCancel(context.WithoutCancel(l.s.ctx))

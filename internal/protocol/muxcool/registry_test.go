@@ -36,7 +36,7 @@ func counted(n *atomic.Int32) handler {
 func TestXUDPMovesToTheNewConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sessions atomic.Int32
-		r := new(Registry)
+		r := NewRegistry()
 		opt := Options{Handler: counted(&sessions), Registry: r, User: "alice"}
 		a := dial(t, opt)
 		a.send(xudp(0, gid), "one")
@@ -78,7 +78,7 @@ func TestXUDPMovesToTheNewConnection(t *testing.T) {
 
 func TestXUDPExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		start, r := time.Now(), new(Registry)
+		start, r := time.Now(), NewRegistry()
 		ended := make(chan time.Duration, 1)
 		c := dial(t, Options{Registry: r, User: 1, Handler: handler{packet: func(ctx context.Context, conn N.PacketConn, dst M.Socksaddr) {
 			echo.packet(ctx, conn, dst)
@@ -97,7 +97,7 @@ func TestXUDPExpires(t *testing.T) {
 
 func TestXUDPDropsRepliesWithoutConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, next := new(Registry), make(chan error)
+		r, next := NewRegistry(), make(chan error)
 		opt := Options{Registry: r, User: 1, Handler: handler{packet: func(_ context.Context, conn N.PacketConn, _ M.Socksaddr) {
 			for range 2 {
 				next <- nil
@@ -129,7 +129,7 @@ func TestXUDPDropsRepliesWithoutConnection(t *testing.T) {
 func TestXUDPIsPerUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sessions atomic.Int32
-		r := new(Registry)
+		r := NewRegistry()
 		for _, opt := range []Options{
 			{Registry: r, User: "alice"},
 			{Registry: r, User: "bob"},
@@ -155,7 +155,7 @@ func TestXUDPIsPerUser(t *testing.T) {
 func TestXUDPAgainOnItsID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sessions atomic.Int32
-		r := new(Registry)
+		r := NewRegistry()
 		c := dial(t, Options{Handler: counted(&sessions), Registry: r, User: 1})
 		c.send(xudp(0, gid), "one")
 		c.want(0, "one")
@@ -173,7 +173,7 @@ func TestXUDPAgainOnItsID(t *testing.T) {
 
 func TestXUDPHandlerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := new(Registry)
+		r := NewRegistry()
 		c := dial(t, Options{Handler: handler{}, Registry: r, User: 1})
 		for range 3 {
 			c.send(xudp(0, gid), "one")
@@ -192,7 +192,7 @@ func TestXUDPHandlerEnds(t *testing.T) {
 
 func TestRegistryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &Registry{sessions: make(map[sessionKey]*packetConn)}
+		r := NewRegistry()
 		for i := range MaxSessions {
 			r.sessions[sessionKey{user: i}] = nil
 		}
@@ -210,7 +210,7 @@ func TestRegistryIsBounded(t *testing.T) {
 
 func TestRegistryClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, results := new(Registry), make(chan error, 1)
+		r, results := NewRegistry(), make(chan error, 1)
 		c := dial(t, Options{Registry: r, User: 1, Handler: handler{packet: func(_ context.Context, conn N.PacketConn, _ M.Socksaddr) {
 			b := buf.NewSize(10)
 			defer b.Release()

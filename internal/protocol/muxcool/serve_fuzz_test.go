@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -22,7 +21,7 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte(encode(xudp(0, gid), "one") + encode(xudp(1, gid), "two") + encode(Frame{ID: 1, Status: StatusKeep}, "x")))
 	f.Add([]byte(encode(Frame{ID: 7, Status: StatusKeep}, "x") + encode(Frame{Status: StatusKeepAlive}, "y") + "\x00\x04\x00\x01\x01\x00"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		r := new(Registry)
+		r := NewRegistry()
 		fake := wiretest.New(bytes.NewReader(in))
 		_ = Serve(context.Background(), fake, Options{Handler: echo, Registry: r, User: "u", MaxStreams: 8})
 		if err := r.Close(); err != nil {
@@ -45,11 +44,6 @@ func checkAnswer(t *testing.T, out string, in []byte) {
 		}
 		if err != nil {
 			break
-		}
-	}
-	if n := len(in); n >= fixed { // the last frame may be cut inside its payload
-		for i := range n - fixed + 1 {
-			opened[binary.BigEndian.Uint16(in[i:])]++
 		}
 	}
 	for r := bufio.NewReader(strings.NewReader(out)); ; {

@@ -36,8 +36,8 @@ func TestStalledStreamEndsAlone(t *testing.T) {
 		c.open(2, "a.io:2", "")
 		start := time.Now()
 		flood(c, 1)
-		c.keep(2, "alive")
 		c.wantEnd(1, OptionError)
+		c.keep(2, "alive")
 		c.want(2, "alive")
 		if took := time.Since(start); took != stallTimeout {
 			t.Errorf("took %s, want %s", took, stallTimeout)

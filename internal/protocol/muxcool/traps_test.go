@@ -138,7 +138,7 @@ func TestMetadataTail(t *testing.T) {
 // Trap 7: the same id on two connections is two sessions.
 func TestIDsArePerConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := new(Registry)
+		r := NewRegistry()
 		a := dial(t, Options{Handler: echo, Registry: r, User: "u"})
 		b := dial(t, Options{Handler: echo, Registry: r, User: "u"})
 		a.openUDP(0, "1.1.1.1:1", "to a")
