@@ -36,14 +36,15 @@ const (
 	// IdleTimeout is the default of Options.IdleTimeout: Xray closes after 60 to 120 s.
 	IdleTimeout = 90 * time.Second
 
-	streamQueue  = 512 << 10       // bytes waiting for one stream's reader
-	totalQueue   = 16 << 20        // the same over all streams of a connection
-	stallTimeout = 5 * time.Second // how long a full queue holds up the other streams
-	packetQueue  = 64              // packets waiting for one session's reader
-	packetBytes  = 512 << 10       // the same in bytes
-	queueCost    = 128             // what a queued buffer costs besides its bytes, about
-	maxEnds      = 4096            // Ends that the client does not read
-	rememberEnds = 64              // ids that an End went out for and that still may get data
+	streamQueue  = 512 << 10        // bytes waiting for one stream's reader
+	totalQueue   = 16 << 20         // the same over all streams of a connection
+	stallTimeout = 5 * time.Second  // how long a full queue holds up the other streams
+	stuckTimeout = 30 * time.Second // how long a client may not read a frame of a closed stream
+	packetQueue  = 64               // packets waiting for one session's reader
+	packetBytes  = 512 << 10        // the same in bytes
+	queueCost    = 128              // what a queued buffer costs besides its bytes, about
+	maxEnds      = 4096             // Ends that the client does not read
+	rememberEnds = 64               // ids that an End went out for and that still may get data
 )
 
 // ErrClosed is what reading a stream returns when its connection went away.

@@ -145,6 +145,28 @@ func TestClosedStreamGivesItsQueueBack(t *testing.T) {
 	})
 }
 
+// A client that does not read cannot hold a closed stream's writer for ever.
+func TestStuckWriterEndsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := make(chan net.Conn, 1)
+		c := dialQuiet(t, Options{Handler: handler{stream: func(_ context.Context, conn net.Conn, _ M.Socksaddr) {
+			opened <- conn
+			if _, err := conn.Write([]byte("nobody reads this")); err == nil {
+				t.Error("write succeeds")
+			}
+		}}})
+		c.open(1, "a.io:1", "")
+		conn := <-opened
+		time.Sleep(time.Hour) // while the stream is open, waiting is fine
+		start := time.Now()
+		conn.Close()
+		<-c.result
+		if took := time.Since(start); took != stuckTimeout {
+			t.Errorf("took %s, want %s", took, stuckTimeout)
+		}
+	})
+}
+
 // A kick ends a connection that waits for a stalled stream at once.
 func TestContextEndsAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 // keepHeader is the length in bytes of Keep with data and without an address.
 const keepHeader = fixed + 2
 
-// coalesce is the size in bytes of the buffers that small frames are gathered in while their reader
-// is behind, so that it catches up with large writes.
+// coalesce is the size in bytes, room around the payload included, of the buffers that small frames
+// are gathered in while their reader is behind, so that it catches up with large writes.
 const coalesce = 32 << 10
 
 var (
@@ -87,7 +87,7 @@ func (st *stream) reserve(length int) (*buf.Buffer, bool) {
 			options := st.options
 			st.mu.Unlock()
 			if behind {
-				length = max(length, coalesce)
+				length = max(length, coalesce-options.FrontHeadroom-options.RearHeadroom)
 			}
 			return wire.NewBuffer(length, options), true
 		}

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"heki/internal/protocol/wire"
 )
@@ -27,17 +29,32 @@ func newWriter(conn wire.Conn) *writer {
 
 // link is the place of a session on a connection. Nothing is sent through it once it is cut.
 type link struct {
-	s    *server
-	id   uint16
-	cut  chan struct{}
-	once sync.Once
+	s       *server
+	id      uint16
+	cut     chan struct{}
+	once    sync.Once
+	writing atomic.Bool // a frame is on its way
 }
 
 func newLink(s *server, id uint16) *link {
 	return &link{s: s, id: id, cut: make(chan struct{})}
 }
 
-func (l *link) sever() { l.once.Do(func() { close(l.cut) }) }
+// sever cuts the link. A frame on its way cannot be called back; when the client does not take it for
+// stuckTimeout the connection is closed, or its writer would be held for as long as the client likes.
+func (l *link) sever() {
+	l.once.Do(func() {
+		close(l.cut)
+		if !l.writing.Load() {
+			return
+		}
+		time.AfterFunc(stuckTimeout, func() {
+			if l.writing.Load() {
+				_ = l.s.conn.Close()
+			}
+		})
+	})
+}
 
 // send writes one whole frame. It waits for its turn until the deadline, and gives up with
 // io.ErrClosedPipe when the link is cut.
@@ -49,6 +66,8 @@ func (l *link) send(frame []byte, d *deadline) error {
 		return err
 	}
 	defer l.s.out.release()
+	l.writing.Store(true) // before the look at cut: sever does these two the other way round
+	defer l.writing.Store(false)
 	select {
 	case <-l.cut: // nothing follows the End
 		return io.ErrClosedPipe
