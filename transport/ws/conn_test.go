@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -184,7 +185,7 @@ func TestAnswersWait(t *testing.T) {
 	}()
 	for c.wmu.TryLock() { // until the writer has it for good
 		c.wmu.Unlock()
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	_, _ = client.Write(append(append(frame(0x89, "1"), frame(0x89, "2")...), frame(0x82, "data")...))
 	b, err := c.WaitReadBuffer()

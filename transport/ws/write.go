@@ -139,24 +139,16 @@ func (c *Conn) answerPing(payload []byte) {
 	c.flushAnswers()
 }
 
-// answerClose notes a Close for the client and says whether it is an answer: false when ours was sent
-// before.
+// answerClose notes a Close for the client, sends it as answerPing does, and says whether it is an
+// answer: false when ours was sent before.
 func (c *Conn) answerClose(code int) bool {
 	if c.sentClose.Load() {
 		return false
 	}
-	if !c.wmu.TryLock() {
-		c.amu.Lock()
-		c.reply = code
-		c.amu.Unlock()
-		c.flushAnswers()
-		return true
-	}
-	defer c.wmu.Unlock()
-	if c.sentClose.Load() { // since
-		return false
-	}
-	_ = c.writeCloseLocked(code)
+	c.amu.Lock()
+	c.reply = code
+	c.amu.Unlock()
+	c.flushAnswers()
 	return true
 }
 
