@@ -46,8 +46,7 @@ func layers() []layer {
 		{"outbound/...", with("transport/...", "internal/protocol/...", "internal/netio", "outbound/...")},
 		{"panel/...", with("internal/meter", "panel/...")},
 		{"internal/app", []string{"..."}},
-		{"cmd/heki/...", with("internal/app", "internal/log", "panel/paneltest", "cmd/heki/...")},
-		{"cmd/heki/demo", with("internal/app", "internal/protocol/...", "panel/...")},
+		{"cmd/heki/...", with("internal/app", "internal/log", "internal/protocol/...", "panel/...", "cmd/heki/...")},
 	}
 }
 
