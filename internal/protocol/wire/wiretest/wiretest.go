@@ -3,9 +3,14 @@ package wiretest
 
 import (
 	"bufio"
+	"encoding/hex"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -128,4 +133,27 @@ func (c *Cycle) Read(p []byte) (int, error) {
 	n := copy(p, c.B[c.at:])
 	c.at = (c.at + n) % len(c.B)
 	return n, nil
+}
+
+// Vector returns what another implementation sends, from internal/protocol/testdata/vectors.txt. It is
+// for tests of the packages beside that folder.
+func Vector(t testing.TB, pkg, name string) string {
+	t.Helper()
+	all, err := os.ReadFile(filepath.Join("..", "testdata", "vectors.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(all)) {
+		text, ok := strings.CutPrefix(strings.TrimSpace(line), pkg+" "+name+" ")
+		if !ok {
+			continue
+		}
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	t.Fatalf("no vector %s %s", pkg, name)
+	return ""
 }
