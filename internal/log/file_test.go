@@ -60,11 +60,11 @@ func TestDailyFiles(t *testing.T) {
 		}
 		strangers := names(t, dir)
 		for range 6 {
-			l.Info("day", "name", day())
-			l.Info("again")
+			l.Slog().Info("day", "name", day())
+			l.Slog().Info("again")
 			time.Sleep(24 * time.Hour)
 		}
-		l.Info("day", "name", day())
+		l.Slog().Info("day", "name", day())
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -119,15 +119,15 @@ func TestReopen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Info("one")
+	l.Slog().Info("one")
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	l.Info("two")
+	l.Slog().Info("two")
 	if err := l.Reopen(); err != nil {
 		t.Fatal(err)
 	}
-	l.Info("three")
+	l.Slog().Info("three")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestReconfigure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	derived := l.With("k", 1)
+	derived := l.Slog().With("k", 1)
 	derived.Info("one")
 	touch(t, filepath.Join(dir, "plain"))
 	if err := l.Reconfigure(option.Log{Dir: filepath.Join(dir, "plain", "no"), Level: "error"}); err == nil {

@@ -14,10 +14,10 @@ import (
 // levelOff is above every level there is: nothing is logged.
 const levelOff = slog.Level(math.MaxInt)
 
-// Logger is the process's slog.Logger and the handle on what stands behind it. Loggers made from it
-// with With and WithGroup follow all changes. It is safe for concurrent use.
+// Logger makes the process's slog.Logger and is the handle on what stands behind it. It is safe for
+// concurrent use.
 type Logger struct {
-	*slog.Logger
+	slog *slog.Logger
 	sink *sink
 }
 
@@ -25,12 +25,15 @@ type Logger struct {
 // standard error. An error says which file or directory cannot be used.
 func New(o option.Log) (*Logger, error) {
 	s := newSink()
-	l := &Logger{Logger: slog.New(newHandler(s)), sink: s}
+	l := &Logger{slog: slog.New(newHandler(s)), sink: s}
 	if err := l.Reconfigure(o); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
+
+// Slog returns the logger to hand out. It and all loggers made from it follow later changes.
+func (l *Logger) Slog() *slog.Logger { return l.slog }
 
 // Reconfigure changes level, format and destination to those of o, for all loggers at once. On error
 // nothing has changed.
@@ -54,8 +57,16 @@ func (l *Logger) Reconfigure(o option.Log) error {
 // Level returns the lowest level that is logged.
 func (l *Logger) Level() slog.Level { return l.sink.level.Level() }
 
-// SetLevel changes the lowest level that is logged, at once and for all loggers.
-func (l *Logger) SetLevel(level slog.Level) { l.sink.level.Set(level) }
+// SetLevel changes the lowest level that is logged, at once and for all loggers. The names are those
+// of ParseLevel.
+func (l *Logger) SetLevel(name string) error {
+	level, err := ParseLevel(name)
+	if err != nil {
+		return err
+	}
+	l.sink.level.Set(level)
+	return nil
+}
 
 // Reopen closes and opens the log file, after a tool like logrotate has moved it away. On error the
 // old file stays in use. Standard error has nothing to reopen.
@@ -72,7 +83,7 @@ func ParseLevel(name string) (slog.Level, error) {
 		return slog.LevelDebug, nil
 	case "", "info":
 		return slog.LevelInfo, nil
-	case "warn":
+	case "warn", "warning":
 		return slog.LevelWarn, nil
 	case "error", "fatal", "panic":
 		return slog.LevelError, nil

@@ -99,9 +99,9 @@ func TestText(t *testing.T) {
 
 func TestDerived(t *testing.T) {
 	l, out := memory(t, option.Log{})
-	child := l.With("a", 1).WithGroup("g").With("b", 2).WithGroup("").With()
+	child := l.Slog().With("a", 1).WithGroup("g").With("b", 2).WithGroup("").With()
 	child.Info("m", "c", 3)
-	l.Info("m", "c", 3)
+	l.Slog().Info("m", "c", 3)
 	got := cutTimes(out.take())
 	want := "INFO  m a=1 g.b=2 g.c=3\nINFO  m c=3\n"
 	if got != want {
@@ -149,9 +149,14 @@ func TestLevels(t *testing.T) {
 		}
 	}
 	l, out := memory(t, option.Log{Level: "warn"})
-	derived := l.With("k", 1)
+	derived := l.Slog().With("k", 1)
 	derived.Info("no")
-	l.SetLevel(slog.LevelDebug)
+	if err := l.SetLevel("debug"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SetLevel("loud"); err == nil {
+		t.Error("a bad level was taken")
+	}
 	derived.Debug("yes")
 	if got := cutTimes(out.take()); got != "DEBUG yes k=1\n" {
 		t.Errorf("got %q", got)
@@ -166,7 +171,7 @@ func TestDisabled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.Enabled(t.Context(), slog.LevelError) {
+	if l.Slog().Enabled(t.Context(), slog.LevelError) {
 		t.Error("errors are enabled")
 	}
 	if err := l.Reconfigure(option.Log{Level: "loud"}); err == nil {
@@ -176,7 +181,7 @@ func TestDisabled(t *testing.T) {
 		t.Error(err)
 	}
 	l.sink.level.Set(slog.LevelDebug)
-	l.Info("after close, into nothing")
+	l.Slog().Info("after close, into nothing")
 }
 
 func TestRepeats(t *testing.T) {
@@ -184,7 +189,7 @@ func TestRepeats(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, out := memory(t, option.Log{Format: format})
-				log := l.With("panel", "main")
+				log := l.Slog().With("panel", "main")
 				for range 5 {
 					log.Warn("does not answer", "err", errors.New("refused"))
 					log.Info("not folded")
@@ -241,8 +246,8 @@ func TestRepeatsAreBounded(t *testing.T) {
 		l, out := memory(t, option.Log{})
 		long := strings.Repeat("x", maxRepeatBody)
 		for i := range 3 * maxRepeats {
-			l.Warn("w", "i", i)
-			l.Warn(long)
+			l.Slog().Warn("w", "i", i)
+			l.Slog().Warn(long)
 		}
 		if got := l.sink.remembered(); got != maxRepeats {
 			t.Errorf("%d lines remembered, want %d", got, maxRepeats)
@@ -269,11 +274,11 @@ func TestConcurrent(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			log := l.With("i", i)
+			log := l.Slog().With("i", i)
 			for j := range 200 {
 				log.Info("line", "j", j)
 				log.Warn("warning")
-				l.SetLevel(slog.LevelInfo)
+				_ = l.SetLevel("info")
 			}
 		})
 	}
@@ -291,7 +296,7 @@ func TestDisabledLevelAllocs(t *testing.T) {
 	err := errors.New("x")
 	ctx := t.Context()
 	if n := testing.AllocsPerRun(100, func() {
-		l.LogAttrs(ctx, slog.LevelDebug, "closed", slog.Any("conn", &secret{}), slog.Any("err", err))
+		l.Slog().LogAttrs(ctx, slog.LevelDebug, "closed", slog.Any("conn", &secret{}), slog.Any("err", err))
 	}); n != 0 {
 		t.Errorf("%v allocations for a line that is not logged", n)
 	}
@@ -333,7 +338,7 @@ func benchmark(b *testing.B, format string, level slog.Level) {
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		l.LogAttrs(ctx, level, "dial", slog.String("user", "alice"), slog.Int("id", 7), slog.Any("err", failure))
+		l.Slog().LogAttrs(ctx, level, "dial", slog.String("user", "alice"), slog.Int("id", 7), slog.Any("err", failure))
 	}
 }
 
