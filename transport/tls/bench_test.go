@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 
 	"heki/internal/netio"
@@ -125,6 +126,7 @@ func BenchmarkRead(b *testing.B) {
 				}
 			})
 			p := make([]byte, netio.BufferSize)
+			start := cpu()
 			for b.Loop() {
 				for n := 0; n < len(chunk); {
 					if how == "crypto/tls" {
@@ -143,6 +145,7 @@ func BenchmarkRead(b *testing.B) {
 					netio.Put(buffer)
 				}
 			}
+			b.ReportMetric(float64(cpu()-start)/float64(b.N)/float64(len(chunk)), "cpu-s/GB")
 			_ = client.NetConn().Close()
 			_ = server.NetConn().Close()
 			wg.Wait()
@@ -164,11 +167,13 @@ func BenchmarkWrite(b *testing.B) {
 			chunk := make([]byte, netio.BufferSize)
 			b.SetBytes(int64(len(chunk)))
 			b.ReportAllocs()
+			start := cpu()
 			for b.Loop() {
 				if _, err := w.Write(chunk); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(cpu()-start)/float64(b.N)/float64(len(chunk)), "cpu-s/GB")
 			_ = server.Close()
 			wg.Wait()
 		})
@@ -184,4 +189,11 @@ func BenchmarkHandshake(b *testing.B) {
 		_ = client.Close()
 		_ = server.Close()
 	}
+}
+
+// cpu is the time that the process has worked, in nanoseconds: the machine is shared.
+func cpu() int64 {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return u.Utime.Nano() + u.Stime.Nano()
 }

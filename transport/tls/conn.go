@@ -29,6 +29,8 @@ type Conn struct {
 	held *buf.Buffer // backs crypto/tls' rawInput while that has unread bytes
 	err  error       // the first error of reading that is final
 	slow N.ReadWaiter
+
+	wmu sync.Mutex // one gathering Write
 }
 
 var _ N.ReadWaiter = (*Conn)(nil)
@@ -69,6 +71,24 @@ func (c *Conn) read(p []byte) (int, error) {
 		}
 		return n, c.note(err)
 	}
+}
+
+// Write implements io.Writer. The records of up to netio.BufferSize bytes go out in one system call.
+func (c *Conn) Write(p []byte) (int, error) {
+	if len(p) <= maxPlaintext {
+		return c.Conn.Write(p)
+	}
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	b := netio.Get()
+	defer netio.Put(b)
+	b.Reset()
+	c.lower.gatherIn(b.FreeBytes())
+	n, err := c.Conn.Write(p)
+	if ferr := c.lower.flush(); err == nil {
+		err = ferr
+	}
+	return n, err
 }
 
 // InitializeReadWaiter implements N.ReadWaiter.

@@ -3,6 +3,7 @@ package tls
 import (
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,7 +17,8 @@ import (
 const (
 	recordHeader = 5
 	// maxRecord is the largest body of a record that crypto/tls accepts: 2^14 + 2048, TLS 1.2.
-	maxRecord = 16<<10 + 2048
+	maxRecord    = 16<<10 + 2048
+	maxPlaintext = 16 << 10
 	// batch is what one system call reads: two full records of TLS 1.3, whose plaintext then fills
 	// one relay buffer exactly. A whole record of any version fits behind a part of another one.
 	batch = 2 * (recordHeader + 16<<10 + 1 + 16)
@@ -35,6 +37,11 @@ type lower struct {
 	waiter  N.ReadWaiter // when there is no socket
 	got     *buf.Buffer
 	err     error
+
+	wmu      sync.Mutex
+	gathered []byte // records of one Write of Conn, in a pooled buffer
+	gather   bool
+	werr     error // of a flush: the stream is broken
 }
 
 // again is what crypto/tls reads when it wants more than the records it was given: after a key update,
@@ -123,4 +130,51 @@ func (l *lower) readSocket(fd uintptr) bool {
 		netio.Put(b)
 		return true
 	}
+}
+
+// Write implements io.Writer. While gathering it only notes a record, as long as it fits.
+func (l *lower) Write(p []byte) (int, error) {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	if l.werr != nil {
+		return 0, l.werr
+	}
+	if !l.gather {
+		return l.Conn.Write(p)
+	}
+	if len(l.gathered)+len(p) > cap(l.gathered) {
+		if err := l.flushLocked(); err != nil {
+			return 0, err
+		}
+		if len(p) > cap(l.gathered) {
+			return l.Conn.Write(p)
+		}
+	}
+	l.gathered = append(l.gathered, p...)
+	return len(p), nil
+}
+
+func (l *lower) flushLocked() error {
+	if len(l.gathered) == 0 {
+		return nil
+	}
+	_, l.werr = l.Conn.Write(l.gathered)
+	l.gathered = l.gathered[:0]
+	return l.werr
+}
+
+// gatherIn makes Write collect records in space.
+func (l *lower) gatherIn(space []byte) {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	l.gathered, l.gather = space[:0], true
+}
+
+// flush sends the collected records and ends gatherIn.
+func (l *lower) flush() error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	err := l.flushLocked()
+	l.gathered, l.gather = nil, false
+	return err
 }
