@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -16,8 +17,8 @@ func check(t *testing.T, lines []string, md *adapter.Metadata) {
 	t.Helper()
 	set, err := Compile(lines)
 	var bad Errors
-	if err != nil {
-		bad = err.(Errors)
+	if err != nil && !errors.As(err, &bad) {
+		t.Fatal(err)
 	}
 	want := -1
 	for i, line := range lines {
