@@ -74,9 +74,14 @@ func html(w http.ResponseWriter, status int, title string) {
 
 // invalid is Laravel's validation answer.
 func invalid(field, text string) *answer {
-	return &answer{status: http.StatusUnprocessableEntity, body: php(map[string]any{
-		"message": text, "errors": map[string][]string{field: {text}},
-	})}
+	return unprocessable(text, map[string][]string{field: {text}})
+}
+
+func unprocessable(message string, fields map[string][]string) *answer {
+	return &answer{status: http.StatusUnprocessableEntity, body: php(struct {
+		Message string              `json:"message"`
+		Errors  map[string][]string `json:"errors"`
+	}{message, fields})}
 }
 
 // failed is XBoard's own failure answer.

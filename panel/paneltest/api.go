@@ -58,7 +58,7 @@ func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var a *answer
 	if !faulty || fault.apply {
-		a = p.serve(call, r, v1, body)
+		a = p.serve(call, r, v1, body, fault.name)
 		a.call, a.match, a.gzip = call, r.Header.Get("If-None-Match"), gzip
 	}
 	if faulty {
@@ -69,14 +69,13 @@ func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // serve checks who asks and acts on the call.
-func (p *Panel) serve(call Call, r *http.Request, v1 bool, body []byte) *answer {
+func (p *Panel) serve(call Call, r *http.Request, v1 bool, body []byte, fault string) *answer {
 	q := r.URL.Query()
 	switch {
 	case q.Get("token") == "" && q.Get("node_id") == "" && call != Handshake:
-		return &answer{status: http.StatusUnprocessableEntity, body: php(map[string]any{
-			"message": "The token field is required. (and 1 more error)",
-			"errors":  map[string][]string{"token": {"The token field is required."}, "node_id": {"The node id field is required."}},
-		})}
+		return unprocessable("The token field is required. (and 1 more error)", map[string][]string{
+			"token": {"The token field is required."}, "node_id": {"The node id field is required."},
+		})
 	case q.Get("token") == "":
 		return invalid("token", "The token field is required.")
 	case q.Get("token") != p.token:
@@ -107,7 +106,7 @@ func (p *Panel) serve(call Call, r *http.Request, v1 bool, body []byte) *answer 
 	case Users:
 		return p.usersLocked(n)
 	case PushCall:
-		return p.pushLocked(n, body)
+		return p.pushLocked(n, body, fault)
 	case AliveCall:
 		return p.aliveLocked(n, body)
 	case AliveList:
@@ -115,7 +114,7 @@ func (p *Panel) serve(call Call, r *http.Request, v1 bool, body []byte) *answer 
 	case Status:
 		return statusAnswer(body)
 	case Report:
-		return p.reportLocked(n, body)
+		return p.reportLocked(n, body, fault)
 	}
 	return plain(map[string]any{"websocket": map[string]any{"enabled": false}})
 }

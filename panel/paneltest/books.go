@@ -17,17 +17,17 @@ func done() *answer {
 
 // pushLocked books a traffic report. Entries that are not exactly two numbers are dropped; a push
 // with nothing valid is ignored, and both are a success.
-func (p *Panel) pushLocked(n *node, body []byte) *answer {
+func (p *Panel) pushLocked(n *node, body []byte, fault string) *answer {
 	rows, ok := phpArray(body)
 	if !ok {
 		return failed(http.StatusUnprocessableEntity, "Invalid data format")
 	}
-	p.bookLocked(n, rows)
+	p.bookLocked(n, rows, fault)
 	return done()
 }
 
-func (p *Panel) bookLocked(n *node, rows map[string]json.RawMessage) {
-	push := Push{Node: n.row.ID, Time: p.now(), Users: make(map[int]Traffic)}
+func (p *Panel) bookLocked(n *node, rows map[string]json.RawMessage, fault string) {
+	push := Push{Node: n.row.ID, Time: p.now(), Users: make(map[int]Traffic), Fault: fault}
 	for key, raw := range rows {
 		id, err := strconv.Atoi(key)
 		var pair []json.Number
@@ -113,14 +113,14 @@ func (p *Panel) aliveListLocked(n *node) *answer {
 }
 
 // reportLocked is version 2's merged report.
-func (p *Panel) reportLocked(n *node, body []byte) *answer {
+func (p *Panel) reportLocked(n *node, body []byte, fault string) *answer {
 	var parts struct {
 		Traffic json.RawMessage `json:"traffic"`
 		Alive   json.RawMessage `json:"alive"`
 	}
 	if json.Unmarshal(body, &parts) == nil {
 		if rows, ok := phpArray(parts.Traffic); ok {
-			p.bookLocked(n, rows)
+			p.bookLocked(n, rows, fault)
 		}
 		if rows, ok := phpArray(parts.Alive); ok {
 			p.seenLocked(n, rows)

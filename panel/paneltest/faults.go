@@ -83,6 +83,7 @@ func CutBody() Fault {
 		w.Header().Set("Content-Length", strconv.Itoa(max(len(a.body), 2)))
 		w.WriteHeader(a.status)
 		w.Write(a.body[:len(a.body)/2])
+		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}}
 }

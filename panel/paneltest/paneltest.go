@@ -78,6 +78,7 @@ type Push struct {
 	Node  int
 	Time  time.Time
 	Users map[int]Traffic
+	Fault string // what the answer met, "" for none
 }
 
 type node struct {

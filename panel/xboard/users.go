@@ -89,6 +89,9 @@ func (p *userParser) user(it *jsoniter.Iterator) {
 	case id == 0:
 		phpjson.Fail(it, "users[%d].id is missing", row)
 		return
+	case id < 0:
+		p.skip("user %d: the id is negative", id)
+		return
 	case text == "":
 		phpjson.Fail(it, "users[%d].uuid is missing (user %d)", row, id)
 		return

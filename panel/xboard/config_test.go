@@ -1,0 +1,183 @@
+package xboard
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"heki/panel"
+)
+
+const tail = `,"base_config":{"push_interval":60,"pull_interval":"30"}}`
+
+// The bodies are those of reference/panels.md §6.4 and §4.2, and their variations in §0.2.
+func TestParseNode(t *testing.T) {
+	for _, tt := range []struct {
+		name, in, kind string
+		want           panel.Node
+		rules          string
+	}{
+		{"trojan tls", `{"protocol":"trojan","listen_ip":"0.0.0.0","server_port":443,"network":"tcp","networkSettings":null,"host":"tj.example.com","server_name":"tj.example.com","multiplex":null,"tls":1,"tls_settings":{"server_name":"tj.example.com","allow_insecure":false,"ech":null}` + tail, "",
+			panel.Node{Protocol: "trojan", Port: 443, TLS: 1, ServerName: "tj.example.com"}, ""},
+		{"trojan without tls", `{"protocol":"trojan","server_port":443,"network":null,"tls":0` + tail, "",
+			panel.Node{Protocol: "trojan", Port: 443}, ""},
+		{"old trojan, type from the entry", `{"host":"tj.example.com","server_port":443,"server_name":"sni.example.com"` + tail, "trojan",
+			panel.Node{Protocol: "trojan", Port: 443, TLS: 1, ServerName: "sni.example.com"}, ""},
+		{"vless tcp tls, empty settings as lists", `{"protocol":"vless","server_port":"8443","network":"tcp","networkSettings":[],"tls":"1","flow":null,"decryption":"none","tls_settings":[],"multiplex":[],"routes":[]` + tail, "",
+			panel.Node{Protocol: "vless", Port: 8443, TLS: 1}, ""},
+		{"vless ws", `{"protocol":"vless","server_port":80,"network":"ws","networkSettings":{"path":"\/ray?ed=2048","headers":{"Host":"v.example.com"},"security":"auto"},"tls":0,"flow":""` + tail, "",
+			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/ray?ed=2048", Host: "v.example.com"}, ""},
+		{"both settings, as in 2023", `{"protocol":"vless","server_port":80,"network":"ws","network_settings":{"path":"\/a"},"networkSettings":{"path":"\/a"},"tls":0` + tail, "",
+			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/a"}, ""},
+		{"vision", `{"protocol":"vless","server_port":443,"network":"tcp","networkSettings":{"header":{"type":"none"}},"tls":1,"flow":"xtls-rprx-vision","tls_settings":{"server_name":"x.example.com"}` + tail, "",
+			panel.Node{Protocol: "vless", Port: 443, TLS: 1, ServerName: "x.example.com", Flow: panel.FlowVision}, ""},
+		{"routes", `{"protocol":"vless","server_port":443,"network":"tcp","tls":0,"routes":[{"id":1,"match":["regexp:.*ads.*",""],"action":"block","action_value":null},{"id":2,"match":{"0":"domain:a.com","2":"b"},"action":"block"},{"id":"3","match":"port:25,c\nprotocol:bittorrent","action":"block"},{"id":4,"match":["x"],"action":"dns","action_value":"1.1.1.1"},{"id":5,"match":null,"action":"proxy","action_value":{"tag":"x"}}]` + tail, "",
+			panel.Node{Protocol: "vless", Port: 443}, "regexp:.*ads.*|domain:a.com|b|port:25|c|protocol:bittorrent"},
+		{"unknown members", `{"protocol":"vless","custom_outbounds":[{"a":[1,{"b":null}]}],"cert_config":{"cert_mode":"dns"},"server_port":443.0,"network":"tcp","tls":false` + tail, "",
+			panel.Node{Protocol: "vless", Port: 443}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n, err := parseNode([]byte(tt.in), tt.kind)
+			if err == nil {
+				err = n.Check(3)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines, _ := n.Rules()
+			if got := strings.Join(lines, "|"); got != tt.rules {
+				t.Errorf("rules = %s, want %s", got, tt.rules)
+			}
+			if n.Push != time.Minute || n.Pull != 30*time.Second {
+				t.Errorf("intervals = %s, %s", n.Push, n.Pull)
+			}
+			n.Routes, n.Push, n.Pull = nil, 0, 0
+			if got, want := *n, tt.want; got.Protocol != want.Protocol || got.Port != want.Port || got.Network != want.Network || got.Path != want.Path ||
+				got.Host != want.Host || got.TLS != want.TLS || got.ServerName != want.ServerName || got.Flow != want.Flow {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+			for i := range len(tt.in) { // every prefix is refused, none panics
+				if _, err := parseNode([]byte(tt.in[:i]), tt.kind); err == nil {
+					t.Fatalf("prefix of %d bytes was taken", i)
+				}
+			}
+		})
+	}
+}
+
+func TestParseNodeRefuses(t *testing.T) {
+	for _, tt := range []struct{ name, in, want string }{
+		{"shadowsocks", `{"protocol":"shadowsocks","listen_ip":"0.0.0.0","server_port":8388,"network":null,"networkSettings":null,"cipher":"aes-128-gcm","plugin":"obfs","plugin_opts":"obfs=http","server_key":null` + tail, "node 3 is shadowsocks, which this version does not serve"},
+		{"vmess", `{"protocol":"vmess","server_port":10086,"network":"ws","networkSettings":{"path":"\/ray"},"tls":1` + tail, "node 3 is vmess"},
+		{"v2ray", `{"protocol":"v2ray","server_port":1` + tail, "node 3 is vmess"},
+		{"hysteria2", `{"protocol":"hysteria","server_port":8443,"version":2,"up_mbps":0,"obfs-password":"pw"` + tail, "node 3 is hysteria"},
+		{"anytls", `{"protocol":"anytls","server_port":8443,"padding_scheme":["stop=8"]` + tail, "node 3 is anytls"},
+		{"tuic", `{"protocol":"tuic","server_port":8443,"auth_timeout":"3s"` + tail, "node 3 is tuic"},
+		{"naive", `{"protocol":"naive","server_port":443` + tail, "node 3 is naive"},
+		{"mieru", `{"protocol":"mieru","server_port":2999,"transport":"TCP"` + tail, "node 3 is mieru"},
+		{"old mieru", `{"protocol":6,"server_port":"2999"` + tail, "node 3 is 6"},
+		{"socks", `{"protocol":"socks","server_port":1080,"tls":0,"tls_settings":null` + tail, "node 3 is socks"},
+		{"reality", `{"protocol":"vless","server_port":443,"network":"tcp","networkSettings":null,"tls":2,"flow":"xtls-rprx-vision","decryption":null,"tls_settings":{"server_name":"www.apple.com","server_port":"443","private_key":"PRIV"}` + tail, "node 3 uses reality"},
+		{"trojan reality", `{"protocol":"trojan","server_port":443,"network":"tcp","tls":2` + tail, "node 3 uses reality"},
+		{"grpc", `{"protocol":"vless","server_port":443,"network":"grpc","networkSettings":{"serviceName":"g"},"tls":1,"flow":""` + tail, `node 3 uses network "grpc"`},
+		{"httpupgrade", `{"protocol":"vless","server_port":443,"network":"httpupgrade","tls":1` + tail, `node 3 uses network "httpupgrade"`},
+		{"http header", `{"protocol":"vless","server_port":80,"network":"tcp","networkSettings":{"header":{"type":"http","request":{"path":["\/"],"headers":{"Host":["www.baidu.com"]}},"response":[]}},"tls":0` + tail, `networkSettings.header.type is "http"`},
+		{"encryption", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"decryption":"mlkem768x25519plus.native"` + tail, "decryption is set"},
+		{"flow", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"flow":"xtls-rprx-direct"` + tail, `node 3 uses flow "xtls-rprx-direct"`},
+		{"no protocol", `{"server_port":443,"network":"tcp","tls":0` + tail, "protocol is missing"},
+		{"no port", `{"protocol":"vless","network":"tcp","tls":0` + tail, "server_port is missing"},
+		{"null port", `{"protocol":"vless","server_port":null,"network":"tcp","tls":0` + tail, "server_port is missing"},
+		{"port 0", `{"protocol":"vless","server_port":0,"network":"tcp","tls":0` + tail, "server_port is 0"},
+		{"port 70000", `{"protocol":"trojan","server_port":70000,"network":"tcp","tls":0` + tail, "server_port is 70000"},
+		{"port text", `{"protocol":"trojan","server_port":"x","network":"tcp","tls":0` + tail, `server_port is "x", must be a number`},
+		{"no network", `{"protocol":"vless","server_port":443,"tls":0` + tail, "network is missing"},
+		{"no tls", `{"protocol":"vless","server_port":443,"network":"tcp"` + tail, "tls is missing"},
+		{"tls 3", `{"protocol":"vless","server_port":443,"network":"tcp","tls":3` + tail, "tls is 3"},
+		{"empty", ``, "ends early"},
+		{"list", `[]`, "server_port is missing"},
+		{"html", `<html>`, "must be an object"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n, err := parseNode([]byte(tt.in), "")
+			if err == nil {
+				err = n.Check(3)
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("err = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseUsers(t *testing.T) {
+	const row = `{"id":1,"uuid":"` + uuid1 + `","speed_limit":null,"device_limit":null}`
+	for _, tt := range []struct {
+		name, in string
+		users    int
+		skipped  string
+		err      string
+	}{
+		{"one", `{"users":[` + row + `]}`, 1, "", ""},
+		{"none", `{"users":[]}`, 0, "", ""},
+		{"holes", `{"users":{"0":` + row + `,"2":{"id":"2","uuid":"x","speed_limit":"12.5"}}}`, 2, "", ""},
+		{"twice", `{"users":[` + row + `,` + row + `]}`, 1, "user 1 stands twice", ""},
+		{"long uuid", `{"users":[` + row + `,{"id":2,"uuid":"` + strings.Repeat("y", 31) + `"}]}`, 1, "user 2: uuid", ""},
+		{"more members", `{"a":[{}],"users":[{"id":1,"uuid":"` + uuid1 + `","x":{"y":[]}}],"b":null}`, 1, "", ""},
+		{"no users", `{"user":[]}`, 0, "", "users is missing"},
+		{"null", `{"users":null}`, 0, "", "users is missing"},
+		{"no id", `{"users":[` + row + `,{"uuid":"a"}]}`, 0, "", "users[1].id is missing"},
+		{"no uuid", `{"users":[{"id":5,"uuid":null}]}`, 0, "", "users[0].uuid is missing (user 5)"},
+		{"speed", `{"users":[{"id":5,"uuid":"a","speed_limit":"fast"}]}`, 0, "", `speed_limit is "fast"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			users, skipped, err := parseUsers([]byte(tt.in), "f")
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("err = %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil || len(users) != tt.users || !strings.Contains(strings.Join(skipped, ";"), tt.skipped) {
+				t.Errorf("users = %+v, skipped %q, err = %v", users, skipped, err)
+			}
+			for i := range len(tt.in) {
+				if _, _, err := parseUsers([]byte(tt.in[:i]), ""); err == nil {
+					t.Fatalf("prefix of %d bytes was taken", i)
+				}
+			}
+		})
+	}
+}
+
+// FuzzParseNode: what is taken can be served or is named as not served, and no prefix panics.
+func FuzzParseNode(f *testing.F) {
+	f.Add(`{"protocol":"vless","server_port":443,"network":"ws","networkSettings":{"path":"/x"},"tls":0,"routes":[{"match":{"0":"a"}}]}`)
+	f.Add(`{"protocol":"trojan","server_port":"443"}`)
+	f.Fuzz(func(t *testing.T, in string) {
+		n, err := parseNode([]byte(in), "")
+		if err != nil || n.Check(1) != nil {
+			return
+		}
+		if n.Port == 0 || n.Protocol != "vless" && n.Protocol != "trojan" || n.Network != "" && n.Network != "ws" {
+			t.Errorf("taken: %+v", n)
+		}
+	})
+}
+
+// FuzzParseUsers: ids are unique and not zero, credentials are there, limits are not negative.
+func FuzzParseUsers(f *testing.F) {
+	f.Add(`{"users":[{"id":1,"uuid":"` + uuid1 + `","speed_limit":100,"device_limit":3},{"id":"2","uuid":"b"}]}`)
+	f.Fuzz(func(t *testing.T, in string) {
+		users, _, err := parseUsers([]byte(in), "")
+		if err != nil {
+			return
+		}
+		seen := make(map[int64]bool)
+		for _, u := range users {
+			if u.ID == 0 || seen[u.ID] || u.Password == "" || u.SpeedBytes < 0 || u.IPLimit < 0 {
+				t.Errorf("taken: %+v", u)
+			}
+			seen[u.ID] = true
+		}
+	})
+}
