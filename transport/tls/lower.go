@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -15,7 +16,9 @@ import (
 )
 
 const (
-	recordHeader = 5
+	typeHandshake = 0x16 // of the first record
+	sslv2         = 0x80 // set in the first byte of an SSL 2 hello
+	recordHeader  = 5
 	// maxRecord is the largest body of a record that crypto/tls accepts: 2^14 + 2048, TLS 1.2.
 	maxRecord    = 16<<10 + 2048
 	maxPlaintext = 16 << 10
@@ -32,6 +35,8 @@ type lower struct {
 	net.Conn
 	closing atomic.Bool
 	parked  bool            // crypto/tls gets nothing by itself: Conn reads for it
+	begun   bool            // the first byte was seen
+	plain   []byte          // what a client sent that does not speak TLS
 	raw     syscall.RawConn // the socket, once nothing stands before it
 	fill    func(fd uintptr) bool
 	waiter  N.ReadWaiter // when there is no socket
@@ -55,11 +60,21 @@ func (again) Temporary() bool { return true }
 
 var errAgain error = again{}
 
+// Read is crypto/tls' during the handshake. A first byte that no version of TLS starts with ends it
+// before crypto/tls can answer: nginx looks at the same byte, and takes the rest for HTTP.
 func (l *lower) Read(p []byte) (int, error) {
 	if l.parked {
 		return 0, errAgain
 	}
-	return l.Conn.Read(p)
+	n, err := l.Conn.Read(p)
+	if !l.begun && n > 0 {
+		l.begun = true
+		if p[0] != typeHandshake && p[0]&sslv2 == 0 {
+			l.plain = bytes.Clone(p[:n])
+			return 0, ErrPlainHTTP
+		}
+	}
+	return n, err
 }
 
 // SetWriteDeadline keeps crypto/tls from giving a close_notify 5 s once the connection is closing.

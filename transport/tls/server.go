@@ -137,14 +137,20 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	// In a goroutine of its own: the handshake grows the stack to 16 KiB, and the caller's lives as
 	// long as the connection.
 	done := make(chan error, 1)
-	go func() { done <- c.HandshakeContext(ctx) }()
+	go func() {
+		defer func() {
+			if p := recover(); p != nil { // the caller's recover does not reach here
+				done <- fmt.Errorf("panic: %v", p)
+			}
+		}()
+		done <- c.HandshakeContext(ctx)
+	}()
 	err := <-done
 	if err == nil {
 		return newConn(c, l), nil
 	}
-	var bad tls.RecordHeaderError
-	if errors.As(err, &bad) && bad.Conn != nil {
-		return nil, answerPlain(ctx, c, l, bad.RecordHeader[:])
+	if l.plain != nil {
+		return nil, answerPlain(ctx, l)
 	}
 	_ = conn.Close()
 	if cause := context.Cause(ctx); cause != nil {
@@ -155,18 +161,14 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 
 // answerPlain treats a client that does not speak TLS as nginx does: a request is told so, anything
 // else is a bad request.
-func answerPlain(ctx context.Context, c *tls.Conn, l *lower, head []byte) error {
-	if connLayout.known {
-		head = rawInput(c).Bytes()
-	}
+func answerPlain(ctx context.Context, l *lower) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Conn.Close() })
 	defer stop()
 	conn := netio.NewConn(l.Conn)
-	if len(head) > 0 {
-		b := netio.Get()
-		_, _ = b.Write(head) // a part of one read, shorter than a buffer
-		conn.Unread(netio.Filled(b))
-	}
+	b := netio.Get()
+	_, _ = b.Write(l.plain) // one read of crypto/tls, shorter than a buffer
+	l.plain = nil
+	conn.Unread(netio.Filled(b))
 	page := http1.Page{Status: 497, Now: time.Now()}
 	r, _, err := http1.Read(conn)
 	var refused *http1.StatusError

@@ -206,6 +206,7 @@ func TestPlainHTTP(t *testing.T) {
 		{"get", "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "400 The plain HTTP request was sent to HTTPS port", true},
 		{"head", "HEAD / HTTP/1.0\r\n\r\n", "", false},
 		{"garbage", "\x00\x01\x02\x03\x04garbage", "400 Bad Request", true},
+		{"alert first", "\x15\x03\x01\x00\x02\x01\x00", "400 Bad Request", true},
 		{"short garbage", "SSH-2.0-x\r\n", "400 Bad Request", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -236,6 +237,36 @@ func TestPlainHTTP(t *testing.T) {
 				t.Errorf("err = %v", err)
 			}
 		})
+	}
+}
+
+// What starts like TLS and is not gets an alert or nothing, never a page.
+func TestBadHello(t *testing.T) {
+	for in, want := range map[string]string{
+		"\x16\x99\x01\x02\x00garbage":              "",
+		"\xffgarbage":                              "",
+		"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00": "\x15\x03\x01\x00\x02\x02\x32", // decode_error
+	} {
+		a, b := tcpPair(t)
+		go func() { _, _ = a.Write([]byte(in)) }()
+		if _, err := newServer(t, nil).Handshake(context.Background(), b); err == nil || errors.Is(err, ErrPlainHTTP) {
+			t.Errorf("%q: %v", in, err)
+		}
+		got, _ := io.ReadAll(a) // may end in a reset
+		if string(got) != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+		_ = a.Close()
+	}
+}
+
+func TestPanic(t *testing.T) {
+	s := newServer(t, nil)
+	s.config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { panic("boom") }
+	a, b := tcpPair(t)
+	go func() { _ = tls.Client(a, &tls.Config{ServerName: "a.example"}).Handshake() }()
+	if _, err := s.Handshake(context.Background(), b); err == nil || !strings.Contains(err.Error(), "boom") {
+		t.Errorf("err = %v", err)
 	}
 }
 
