@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -140,17 +139,5 @@ func TestCloseCode(t *testing.T) {
 		if got := closeCode([]byte(in)); got != want {
 			t.Errorf("closeCode(%x) = %d, want %d", in, got, want)
 		}
-	}
-}
-
-func BenchmarkUnmask(b *testing.B) {
-	for _, n := range []int{64, 1400, 32 << 10} {
-		p := make([]byte, n)
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			b.SetBytes(int64(n))
-			for b.Loop() {
-				unmask(p, 0x01020304)
-			}
-		})
 	}
 }

@@ -339,13 +339,3 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkUpgrade(b *testing.B) {
-	s := newServer(b, option.Transport{Path: "/ws"})
-	in := []byte(upgrade("/ws", "Sec-WebSocket-Protocol: "+strings.Repeat("A", 400)+"\r\n"))
-	b.ReportAllocs()
-	for b.Loop() {
-		c := &script{in: bytes.NewReader(in)}
-		_ = s.Serve(context.Background(), c, func(context.Context, net.Conn, netip.AddrPort) {})
-	}
-}
