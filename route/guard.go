@@ -8,7 +8,6 @@ import (
 
 	"heki/adapter"
 	"heki/constant"
-	"heki/route/rule"
 )
 
 // guardCache bounds the destinations that one session remembers.
@@ -20,53 +19,63 @@ type guard struct {
 	router *Router
 	md     adapter.Metadata
 	log    *slog.Logger
-	table  *rule.Table
+	state  *state // the rules that gave the verdicts
 	last   M.Socksaddr
-	ok     bool
-	seen   map[M.Socksaddr]bool
+	answer verdict
+	seen   map[M.Socksaddr]verdict
 }
 
-// allows says whether a packet may go to dst. It is for one goroutine.
-func (g *guard) allows(dst M.Socksaddr) bool {
+// verdict says where packets to one destination go.
+type verdict struct {
+	to M.Socksaddr // with the address that the rules looked at, when they looked at one
+	ok bool
+}
+
+// check says where a packet to dst may go. It is for one goroutine.
+func (g *guard) check(dst M.Socksaddr) (to M.Socksaddr, ok bool) {
 	s := g.router.state.Load()
-	if s.table != g.table { // the rules changed: ask again
-		g.table, g.seen, g.last = s.table, nil, M.Socksaddr{}
+	if s != g.state { // the rules changed: ask again
+		g.state, g.seen, g.last = s, nil, M.Socksaddr{}
 	}
 	if dst == g.last {
-		return g.ok
+		return g.answer.to, g.answer.ok
 	}
-	ok, known := g.seen[dst]
+	v, known := g.seen[dst]
 	if !known {
-		ok = g.ask(s, dst)
+		v = g.ask(s, dst)
 		if g.seen == nil {
-			g.seen = make(map[M.Socksaddr]bool)
+			g.seen = make(map[M.Socksaddr]verdict)
 		}
 		if len(g.seen) >= guardCache {
 			clear(g.seen)
 		}
-		g.seen[dst] = ok
+		g.seen[dst] = v
 	}
-	g.last, g.ok = dst, ok
-	return ok
+	g.last, g.answer = dst, v
+	return v.to, v.ok
 }
 
-func (g *guard) ask(s *state, dst M.Socksaddr) bool {
+func (g *guard) ask(s *state, dst M.Socksaddr) verdict {
 	md := g.md
 	if md.Destination != dst {
 		md.Destination, md.Addresses, md.Domain = dst, nil, ""
 	}
+	v := verdict{to: dst}
 	if s.table.NeedsAddresses(&md) {
 		ctx, cancel := context.WithTimeout(context.Background(), constant.DNSTimeout)
 		defer cancel()
 		addrs, err := g.router.resolver.Lookup(ctx, dst.Fqdn)
 		if err != nil {
-			return false
+			return v
 		}
-		md.Addresses = addrs
+		// A name that is resolved again later may answer with what the rules forbid.
+		md.Addresses = addrs[:1]
+		v.to = M.Socksaddr{Addr: addrs[0], Port: dst.Port}
 	}
 	d, blocked := s.table.Blocked(&md)
 	if blocked {
 		g.log.LogAttrs(context.Background(), slog.LevelInfo, "denied", slog.Any("conn", &md), slog.String("rule", d.Rule()))
 	}
-	return !blocked
+	v.ok = !blocked
+	return v
 }

@@ -171,11 +171,12 @@ func (p *packetRelay) up() error {
 		if dst.Port != 53 && p.onlyDNS.Load() {
 			p.onlyDNS.Store(false)
 		}
-		if !p.guard.allows(dst) {
+		to, ok := p.guard.check(dst)
+		if !ok {
 			netio.Put(b)
 			continue
 		}
-		err = p.remote.WritePacket(b, dst)
+		err = p.remote.WritePacket(b, to)
 		netio.Put(b)
 		if err != nil {
 			return err

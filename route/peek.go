@@ -72,6 +72,7 @@ func (s sniffers) packets(in *packetSource, md *adapter.Metadata) error {
 		return err
 	}
 	var seen sniff.Packets
+	var result sniff.Result
 	for range sniffDatagrams {
 		b, dst, err := in.waiter.WaitReadPacket()
 		if err != nil {
@@ -81,14 +82,11 @@ func (s sniffers) packets(in *packetSource, md *adapter.Metadata) error {
 			return err
 		}
 		in.ahead = append(in.ahead, aheadPacket{b, dst})
-		result, err := seen.Feed(b.Bytes())
-		if err == nil {
-			s.note(md, result)
-		}
-		if !errors.Is(err, sniff.ErrMore) {
+		if result, err = seen.Feed(b.Bytes()); !errors.Is(err, sniff.ErrMore) {
 			break
 		}
 	}
+	s.note(md, result)
 	return in.conn.SetReadDeadline(time.Time{})
 }
 

@@ -36,6 +36,7 @@ type Router struct {
 	resolver adapter.Resolver
 	log      *slog.Logger
 	state    atomic.Pointer[state]
+	mu       sync.Mutex // one change of state at a time
 }
 
 // state is what one configuration decides with. It is replaced whole.
@@ -66,6 +67,8 @@ func (r *Router) Reload(o option.Route, outbounds Outbounds) error {
 	if err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if old := r.state.Load(); old != nil {
 		table.Adopt(old.table)
 	}
@@ -76,12 +79,18 @@ func (r *Router) Reload(o option.Route, outbounds Outbounds) error {
 // SetPanelRules replaces the block rules that a panel gave for one node. Bad lines are left out and
 // reported; the good ones are in force.
 func (r *Router) SetPanelRules(tag string, lines []string) error {
-	if len(lines) == 0 {
-		r.state.Load().table.SetPanel(tag, nil)
-		return nil
+	var rules []rule.PanelRule
+	var err error
+	if len(lines) > 0 {
+		var set *rule.Set
+		set, err = rule.Compile(lines)
+		rules = []rule.PanelRule{{Match: set, Action: rule.ActionBlock}}
 	}
-	set, err := rule.Compile(lines)
-	r.state.Load().table.SetPanel(tag, []rule.PanelRule{{Match: set, Action: rule.ActionBlock}})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := *r.state.Load() // a new state tells packet sessions to ask again
+	next.table.SetPanel(tag, rules)
+	r.state.Store(&next)
 	return err
 }
 

@@ -1,0 +1,94 @@
+package inbound
+
+import (
+	"context"
+	stdtls "crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"heki/adapter"
+	"heki/constant"
+	"heki/internal/netio"
+	"heki/option"
+)
+
+// drainLimit bounds what is read of a client that gets silence.
+const drainLimit = 1 << 20
+
+// reject gives those who are not users what they would find without heki: the fallback, an ordinary
+// web server's answer inside TLS or a web transport, else silence.
+func (s *Stream) reject(ctx context.Context, conn *netio.Conn, md *adapter.Metadata, reason error) {
+	s.debug(ctx, "not a user", md, reason)
+	if server := s.fallback(conn); server != nil {
+		if err := s.fallBack(ctx, conn, server); err != nil {
+			s.debug(ctx, "fallback", md, err)
+		}
+		return
+	}
+	if s.tls != nil && !isTimeout(reason) {
+		answerWeb(conn)
+	}
+	drain(conn)
+}
+
+// isTimeout says that the client never finished a header: a web server closes without a word then.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// fallback picks the server for a rejected stream: by ALPN first.
+func (s *Stream) fallback(conn *netio.Conn) *option.Server {
+	if len(s.o.FallbackForALPN) > 0 {
+		if c, ok := conn.Conn.(interface {
+			ConnectionState() stdtls.ConnectionState
+		}); ok {
+			if server, ok := s.o.FallbackForALPN[c.ConnectionState().NegotiatedProtocol]; ok {
+				return &server
+			}
+		}
+	}
+	return s.o.Fallback
+}
+
+// fallBack joins conn, nothing of which is consumed, with server.
+func (s *Stream) fallBack(ctx context.Context, conn *netio.Conn, server *option.Server) error {
+	address := net.JoinHostPort(server.Server, strconv.Itoa(int(server.ServerPort)))
+	d := net.Dialer{Timeout: constant.DialTimeout}
+	remote, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		s.log.Warn("the fallback does not answer", "fallback", address, "err", err)
+		return err
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return errors.Join(err, remote.Close())
+	}
+	s.track(remote)
+	defer s.untrack(remote)
+	relay := netio.Relay{Idle: fallbackIdle, HalfClosed: constant.HalfCloseTimeout}
+	return relay.Run(conn, remote)
+}
+
+// fallbackIdle is longer than the keep-alive of usual web servers, which close first.
+const fallbackIdle = 5 * time.Minute
+
+// drain reads and forgets until the client gives up or the handshake deadline, which is still in
+// force, has come: neither an answer nor the moment of closing tells what was wrong.
+func drain(conn net.Conn) {
+	_, _ = io.CopyN(io.Discard, conn, drainLimit)
+}
+
+// answerWeb answers whatever was sent as a web server answers what it cannot read.
+func answerWeb(conn *netio.Conn) {
+	const page = "<html>\r\n<head><title>400 Bad Request</title></head>\r\n<body>\r\n" +
+		"<center><h1>400 Bad Request</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+	_, err := fmt.Fprintf(conn, "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nDate: %s\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), len(page), page)
+	if err == nil {
+		_ = conn.CloseWrite()
+	}
+}

@@ -1,0 +1,300 @@
+package inbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"heki/adapter"
+	"heki/constant"
+	"heki/internal/netio"
+	"heki/option"
+	"heki/transport"
+	"heki/transport/tcp"
+	"heki/transport/tls"
+)
+
+// Handler is one protocol over streams.
+type Handler interface {
+	// ServeStream authenticates conn, fills md and routes it, and returns when that is over. A
+	// *Rejected error leaves conn open and nothing of it consumed.
+	ServeStream(ctx context.Context, conn *netio.Conn, md *adapter.Metadata) error
+}
+
+// Stream is the chassis of every inbound over TCP: it listens, does TLS and the transport, sets the
+// handshake deadline and treats those who are not users.
+type Stream struct {
+	tag, protocol string
+	o             *option.Stream
+	handler       Handler
+	log           *slog.Logger
+	listeners     *tcp.Pool
+	tls           *tls.Server
+	transport     transport.Server
+	ids           atomic.Uint32
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	open   []net.Listener
+	conns  map[net.Conn]struct{}
+	closed bool
+}
+
+// NewStream builds the chassis of an inbound. It reads certificates but binds nothing.
+func NewStream(env Env, tag, protocol string, o *option.Stream, h Handler) (*Stream, error) {
+	s := &Stream{
+		tag: tag, protocol: protocol, o: o, handler: h,
+		log: env.Log.With("inbound", tag), listeners: env.Listeners,
+		conns: make(map[net.Conn]struct{}),
+	}
+	trusted, err := prefixes(o.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	if o.TLS != nil && o.TLS.Enabled {
+		if s.tls, err = tls.New(o.TLS, transport.ALPN(o.Transport)); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+	}
+	if s.transport, err = transport.NewServer(o.Transport, trusted); err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	return s, nil
+}
+
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("trusted_proxies: %w", err)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// Tag implements adapter.Inbound.
+func (s *Stream) Tag() string { return s.tag }
+
+// Addresses returns the addresses it listens on.
+func (s *Stream) Addresses() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addrs := make([]net.Addr, len(s.open))
+	for i, l := range s.open {
+		addrs[i] = l.Addr()
+	}
+	return addrs
+}
+
+// Open returns how many connections are open.
+func (s *Stream) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Start binds the addresses and accepts.
+func (s *Stream) Start() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	listeners, err := s.listeners.Listen(ctx, &s.o.Listen)
+	if err != nil {
+		cancel()
+		return fmt.Errorf("listen: %w", err)
+	}
+	s.mu.Lock()
+	s.open, s.cancel = listeners, cancel
+	s.mu.Unlock()
+	for _, l := range listeners {
+		s.log.Info("listening", "address", l.Addr().String(), "protocol", s.protocol)
+		s.wg.Go(func() { s.accept(ctx, l) })
+	}
+	return nil
+}
+
+// Retire stops accepting and lets open connections live. Close ends those too.
+func (s *Stream) Retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.open {
+		_ = l.Close()
+	}
+	s.open = nil
+}
+
+// Close stops accepting, closes what is open and waits.
+func (s *Stream) Close() error {
+	s.Retire()
+	s.mu.Lock()
+	s.closed = true
+	if s.cancel != nil {
+		s.cancel()
+	}
+	for c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	return nil
+}
+
+// Wait returns when a retired inbound has no connection left, or ctx is done.
+func (s *Stream) Wait(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.wg.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		_ = s.Close()
+		<-done
+	}
+}
+
+// accept hands connections out. It parses nothing: a slow client must not hold up the next one.
+func (s *Stream) accept(ctx context.Context, l net.Listener) {
+	const first, most = 5 * time.Millisecond, time.Second
+	pause := first
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = first
+			s.wg.Go(func() { s.handle(ctx, conn) })
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("accept", "err", err, "next_try", pause.String())
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = min(2*pause, most)
+	}
+}
+
+// track notes an open connection; false says that the inbound is closed.
+func (s *Stream) track(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[conn] = struct{}{}
+	return true
+}
+
+func (s *Stream) untrack(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, conn)
+}
+
+// handle serves one accepted connection.
+func (s *Stream) handle(ctx context.Context, raw net.Conn) {
+	defer raw.Close()
+	if !s.track(raw) {
+		return
+	}
+	defer s.untrack(raw)
+	md := adapter.Metadata{
+		Network:  constant.NetworkTCP,
+		Inbound:  s.tag,
+		Protocol: s.protocol,
+		Source:   addrPort(raw.RemoteAddr()),
+		Local:    addrPort(raw.LocalAddr()),
+
+		TCPTimeout: time.Duration(s.o.TCPTimeout),
+		UDPTimeout: time.Duration(s.o.UDPTimeout),
+	}
+	defer recovered(s.log, &md, raw)
+	if err := raw.SetDeadline(s.deadline()); err != nil {
+		return
+	}
+	conn, err := s.secure(ctx, raw)
+	if err != nil {
+		s.debug(ctx, "tls handshake", &md, err)
+		return
+	}
+	if conn != raw {
+		defer conn.Close()
+	}
+	if s.transport == nil {
+		s.serve(ctx, conn, md)
+		return
+	}
+	err = s.transport.Serve(ctx, conn, func(ctx context.Context, stream net.Conn, source netip.AddrPort) {
+		md := md
+		if source.IsValid() {
+			md.Source = source
+		}
+		s.serve(ctx, stream, md)
+	})
+	if err != nil {
+		s.debug(ctx, "transport", &md, err)
+	}
+}
+
+// deadline is when a client must have shown that it is a user. It is a little different each time,
+// as the end of those who are not users is all that they ever see.
+func (s *Stream) deadline() time.Time {
+	d := time.Duration(s.o.HandshakeTimeout)
+	if d <= 0 {
+		d = constant.HandshakeTimeout
+	}
+	return time.Now().Add(d + rand.N(d/4))
+}
+
+func (s *Stream) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
+	if s.tls == nil {
+		return raw, nil
+	}
+	conn, err := s.tls.Handshake(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// serve runs the protocol on one stream. It owns stream.
+func (s *Stream) serve(ctx context.Context, stream net.Conn, md adapter.Metadata) {
+	md.ID = s.ids.Add(1)
+	conn := netio.NewConn(stream)
+	err := s.handler.ServeStream(ctx, conn, &md)
+	var rejected *Rejected
+	if errors.As(err, &rejected) {
+		s.reject(ctx, conn, &md, rejected.Reason)
+	} else {
+		s.debug(ctx, "connection closed", &md, err)
+	}
+	_ = conn.Close()
+	conn.Drop()
+}
+
+func (s *Stream) debug(ctx context.Context, what string, md *adapter.Metadata, err error) {
+	s.log.LogAttrs(ctx, slog.LevelDebug, what, slog.Any("conn", md), slog.Any("err", err))
+}
+
+// addrPort turns a socket's address into an unmapped one.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,97 @@
+// Package vless answers VLESS clients.
+package vless
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"heki/adapter"
+	"heki/constant"
+	"heki/inbound"
+	"heki/internal/netio"
+	"heki/internal/protocol/vless"
+	"heki/option"
+)
+
+// Inbound is a VLESS server.
+type Inbound struct {
+	*inbound.Stream
+	dispatcher *inbound.Dispatcher
+	log        *slog.Logger
+	users      inbound.Table[vless.UUID]
+}
+
+// Register adds the type to r.
+func Register(r *inbound.Registry) { inbound.Register(r, constant.TypeVLESS, New) }
+
+// New builds the inbound. It serves nobody before SwapUsers.
+func New(env inbound.Env, tag string, o *option.VLESS) (adapter.Inbound, error) {
+	in := &Inbound{dispatcher: inbound.NewDispatcher(env), log: env.Log.With("inbound", tag)}
+	var err error
+	in.Stream, err = inbound.NewStream(env, tag, constant.TypeVLESS, &o.Stream, in)
+	if err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+// request is an authenticated request.
+type request struct {
+	vless.Request
+	user *adapter.User
+}
+
+// ServeStream implements inbound.Handler.
+func (in *Inbound) ServeStream(ctx context.Context, conn *netio.Conn, md *adapter.Metadata) error {
+	req, err := inbound.ReadHeader(conn, func(b []byte) (request, int, error) { return in.authenticate(b, md) }, vless.ErrShort)
+	if err != nil {
+		return err
+	}
+	md.User, md.Destination = req.user, req.Destination
+	if req.Command == vless.CommandUDP {
+		return in.dispatcher.Packets(ctx, vless.NewPacketConn(conn, req.Destination), md)
+	}
+	return in.dispatcher.Stream(ctx, vless.NewServerConn(conn), md)
+}
+
+// authenticate finds the user of the request at the start of b, before any of it is consumed.
+func (in *Inbound) authenticate(b []byte, md *adapter.Metadata) (request, int, error) {
+	req, n, err := vless.ParseRequest(b)
+	if err != nil {
+		return request{}, 0, err
+	}
+	user, ok := in.users.Lookup(vless.RouteKey(req.UUID))
+	if !ok {
+		return request{}, 0, inbound.ErrUnknownUser
+	}
+	if req.Flow != "" {
+		in.log.Info("the client asks for a flow that its user does not have; remove the flow in the client or set it for the user",
+			"user", user.Name, "flow", req.Flow, "from", md.Source.String())
+		return request{}, 0, fmt.Errorf("%w: %q", inbound.ErrBadFlow, req.Flow)
+	}
+	return request{req, user}, n, nil
+}
+
+// SwapUsers implements adapter.UserManager.
+func (in *Inbound) SwapUsers(users []*adapter.User) error {
+	return in.users.Swap(users, func(u *adapter.User) (vless.UUID, error) {
+		if u.UUID == (vless.UUID{}) {
+			return vless.UUID{}, fmt.Errorf("has no uuid")
+		}
+		return vless.RouteKey(u.UUID), nil
+	})
+}
+
+// Close implements adapter.Inbound.
+func (in *Inbound) Close() error {
+	err := in.Stream.Close()
+	in.dispatcher.Close()
+	return err
+}
+
+var (
+	_ adapter.Inbound     = (*Inbound)(nil)
+	_ adapter.UserManager = (*Inbound)(nil)
+	_ inbound.Handler     = (*Inbound)(nil)
+)

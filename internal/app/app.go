@@ -1,0 +1,174 @@
+// Package app puts heki together: it is the only package that knows all others. The order in which
+// things start is the order in New and Start; Close is the reverse.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"sync"
+
+	"heki/dns"
+	"heki/inbound"
+	"heki/internal/meter"
+	"heki/option"
+	"heki/outbound"
+	"heki/panel"
+	"heki/route"
+	"heki/transport/tcp"
+)
+
+// App is one running configuration.
+type App struct {
+	log      *slog.Logger
+	resolver *resolver
+	router   *route.Router
+	inbounds *inbound.Manager
+	ledger   *meter.Ledger
+	panels   *panel.Service
+	lock     *os.File // nil without panels: there is no state then
+
+	mu        sync.Mutex // one Start, Reload or Close at a time
+	options   *option.Options
+	outbounds *outbound.Set
+	static    map[string]*static
+}
+
+// New builds everything that o describes. It binds nothing and asks no panel.
+func New(o *option.Options, log *slog.Logger) (*App, error) {
+	a := &App{log: log, options: o, resolver: new(resolver), ledger: meter.NewLedger(), static: make(map[string]*static)}
+	if err := a.build(o); err != nil {
+		return nil, errors.Join(err, a.release())
+	}
+	return a, nil
+}
+
+func (a *App) build(o *option.Options) error {
+	client, err := dns.New(o.DNS, a.log)
+	if err != nil {
+		return err
+	}
+	a.resolver.client.Store(client)
+	if a.outbounds, err = a.buildOutbounds(o); err != nil {
+		return err
+	}
+	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, a.log); err != nil {
+		return err
+	}
+	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Log: a.log}
+	a.inbounds = inbound.NewManager(inboundTypes(), env)
+	if len(o.Panels) > 0 {
+		if a.lock, err = lockState(o.StateDir); err != nil {
+			return err
+		}
+	}
+	a.panels, err = a.buildPanels(o)
+	return err
+}
+
+// release closes what build made, as far as it came.
+func (a *App) release() error {
+	var errs []error
+	if a.outbounds != nil {
+		errs = append(errs, a.outbounds.Close())
+	}
+	if client := a.resolver.client.Load(); client != nil {
+		errs = append(errs, client.Close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) buildOutbounds(o *option.Options) (*outbound.Set, error) {
+	return outbound.NewSet(outboundTypes(), outbound.Env{Resolver: a.resolver, Log: a.log}, o.Outbounds)
+}
+
+// Start binds the inbounds and starts the panels. When an inbound of the file cannot start, nothing
+// does: the operator is there to read it. A panel's node that cannot start is tried again.
+func (a *App) Start() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, in := range a.options.Inbounds {
+		if err := a.startStatic(in); err != nil {
+			return err
+		}
+	}
+	a.panels.Start()
+	return nil
+}
+
+// Reload puts o in force: what did not change is not touched, its connections included. When o cannot
+// be used the error says why and nothing changes; an inbound whose address is taken keeps its former
+// settings and is named in the error.
+func (a *App) Reload(o *option.Options) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if o.StateDir != a.options.StateDir {
+		return fmt.Errorf("state_dir: changing %q to %q needs a restart", a.options.StateDir, o.StateDir)
+	}
+	for _, in := range o.Inbounds {
+		if err := a.inbounds.Check(in); err != nil {
+			return err
+		}
+	}
+	if len(o.Panels) > 0 && a.lock == nil {
+		lock, err := lockState(o.StateDir)
+		if err != nil {
+			return err
+		}
+		a.lock = lock
+	}
+	if err := a.reloadRouting(o); err != nil {
+		return err
+	}
+	errs := []error{a.reloadStatic(o)}
+	errs = append(errs, a.panels.Reload(o.Panels, o.Limits, o.Traffic))
+	a.options = o
+	return errors.Join(errs...)
+}
+
+// reloadRouting replaces the resolver, the outbounds and the rules where they changed. Connections
+// keep the outbound they have.
+func (a *App) reloadRouting(o *option.Options) error {
+	old := a.options
+	if !reflect.DeepEqual(old.DNS, o.DNS) {
+		client, err := dns.New(o.DNS, a.log)
+		if err != nil {
+			return err
+		}
+		if former := a.resolver.client.Swap(client); former != nil {
+			_ = former.Close()
+		}
+	}
+	if reflect.DeepEqual(old.Outbounds, o.Outbounds) && reflect.DeepEqual(old.Route, o.Route) {
+		return nil
+	}
+	set, err := a.buildOutbounds(o)
+	if err != nil {
+		return err
+	}
+	if err := a.router.Reload(o.Route, set); err != nil {
+		return errors.Join(err, set.Close())
+	}
+	former := a.outbounds
+	a.outbounds = set
+	return former.Close()
+}
+
+// Close stops accepting, ends the connections, lets the panels have the final report and returns when
+// all is closed or ctx is done. What could not be reported stays in the journal.
+func (a *App) Close(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := a.inbounds.Close() // the books are complete once no connection is open
+	err = errors.Join(err, a.panels.Close(ctx))
+	for _, s := range a.static {
+		s.node.Close()
+	}
+	return errors.Join(err, a.release())
+}

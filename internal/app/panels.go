@@ -1,0 +1,78 @@
+package app
+
+import (
+	"heki/adapter"
+	"heki/constant"
+	"heki/inbound"
+	"heki/internal/meter"
+	"heki/option"
+	"heki/panel"
+	"heki/panel/local"
+	"heki/panel/xboard"
+	"heki/route"
+)
+
+// panelKinds is the list of the panels that heki speaks to.
+func panelKinds() map[string]panel.Kind {
+	return map[string]panel.Kind{
+		constant.PanelXBoard: xboard.Kind(),
+		constant.PanelLocal:  local.Kind(),
+	}
+}
+
+func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
+	return panel.New(panel.Config{
+		Options:  o.Panels,
+		Limits:   o.Limits,
+		Traffic:  o.Traffic,
+		StateDir: o.StateDir,
+		Kinds:    panelKinds(),
+		Host:     host{a.inbounds, a.router},
+		Ledger:   a.ledger,
+		Log:      a.log,
+	})
+}
+
+// host is what panels may do.
+type host struct {
+	inbounds *inbound.Manager
+	router   *route.Router
+}
+
+// Replace implements panel.Host.
+func (h host) Replace(in option.Inbound, users []*adapter.User) (adapter.UserManager, error) {
+	return h.inbounds.Replace(in, users)
+}
+
+// Remove implements panel.Host.
+func (h host) Remove(tag string) error {
+	err := h.router.SetPanelRules(tag, nil)
+	if closed := h.inbounds.Remove(tag); closed != nil {
+		return closed
+	}
+	return err
+}
+
+// SetRules implements panel.Host.
+func (h host) SetRules(tag string, lines []string) error { return h.router.SetPanelRules(tag, lines) }
+
+// Stats sums the figures of all nodes.
+func (a *App) Stats() meter.Stats {
+	var sum meter.Stats
+	add := func(s meter.Stats) {
+		sum.Users += s.Users
+		sum.Online += s.Online
+		sum.Conns += s.Conns
+		sum.Up += s.Up
+		sum.Down += s.Down
+	}
+	for _, s := range a.panels.Status() {
+		add(s.Stats)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.static {
+		add(s.node.Stats())
+	}
+	return sum
+}

@@ -1,0 +1,26 @@
+package app
+
+import (
+	"heki/inbound"
+	"heki/inbound/trojan"
+	"heki/inbound/vless"
+	"heki/outbound"
+	"heki/outbound/block"
+	"heki/outbound/direct"
+)
+
+// inboundTypes is the list of the protocols that heki serves.
+func inboundTypes() *inbound.Registry {
+	r := inbound.NewRegistry()
+	trojan.Register(r)
+	vless.Register(r)
+	return r
+}
+
+// outboundTypes is the list of the ways out.
+func outboundTypes() *outbound.Registry {
+	r := outbound.NewRegistry()
+	block.Register(r)
+	direct.Register(r)
+	return r
+}
