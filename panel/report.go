@@ -31,7 +31,8 @@ func (a *actor) reportStep(ctx context.Context) {
 	now := a.svc.cfg.Now()
 	a.nextReport = now.Add(jitter(wait))
 	if a.away { // the next sync finds out whether the panel is back
-		if probe := now.Add(jitter(backoff(firstBackoff, a.reportFails))); probe.Before(a.nextSync) {
+		wait := max(backoff(firstBackoff, a.reportFails), retryAfter(err))
+		if probe := now.Add(jitter(wait)); probe.Before(a.nextSync) {
 			a.nextSync = probe
 		}
 	}
@@ -153,16 +154,9 @@ func (a *actor) disk(err error) {
 	}
 }
 
-// last reports what is left when the process stops.
-func (a *actor) last() error {
-	ctx, cancel := context.WithCancel(a.svc.hard)
-	defer cancel()
-	return a.lastWithin(ctx)
-}
-
-// lastWithin reports until ctx ends; in any case the counters are on disk in the end. A panel that was
+// last reports until ctx ends; in any case the counters are on disk in the end. A panel that was
 // away a moment ago is not asked: the journal is the safer place.
-func (a *actor) lastWithin(ctx context.Context) (err error) {
+func (a *actor) last(ctx context.Context) (err error) {
 	if !a.away && ctx.Err() == nil {
 		a.guard("last report", func() { err = a.reportTraffic(ctx) }, func(time.Duration) {})
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"heki/option"
+	"heki/panel"
 	"heki/panel/paneltest"
 )
 
@@ -237,52 +238,17 @@ func thousandFailures(t *testing.T, policy string, failures int) {
 		b.panel.SetUser(paneltest.User{ID: id})
 	}
 	b.start()
-	faults := []paneltest.Fault{
-		paneltest.Reset(true), paneltest.Reset(false), paneltest.Hang(true), paneltest.Hang(false), paneltest.BadGateway(),
-		paneltest.ServerError(true), paneltest.ServerError(false), paneltest.CutBody(), paneltest.Garbage(), paneltest.Failure(),
-		paneltest.TooMany(time.Second), paneltest.Forbidden(), paneltest.NotModified(), paneltest.Slow(time.Second),
-	}
 	var moved int64
 	for b.panel.Requests(paneltest.PushCall) < failures {
-		b.panel.Fail(paneltest.PushCall, faults[rng.IntN(len(faults))], 1)
-		switch rng.IntN(10) {
-		case 0:
-			b.panel.Fail(paneltest.Users, faults[rng.IntN(len(faults))], 1)
-		case 1:
-			b.panel.Rekey(1 + rng.IntN(users))
-		case 2:
-			id := 1 + rng.IntN(users)
-			b.panel.RemoveUser(id)
-			b.sync()
-			b.panel.SetUser(paneltest.User{ID: id})
-		case 3:
-			b.wire.SetDown(true)
-			b.pass(15 * time.Second)
-			b.wire.SetDown(false)
-		case 4:
-			if rng.IntN(4) == 0 {
-				b.stop()
-				b.start()
-			}
-		}
-		for id := range b.host.users(tag1) {
-			up, down := rng.Int64N(1<<20), rng.Int64N(1<<20)
-			if u := b.host.users(tag1)[id]; u != nil {
-				if l, err := u.Meter.Open(t.Context(), netip.MustParseAddr("192.0.2.1"), nil); err == nil {
-					l.Up(up)
-					l.Down(down)
-					l.Close()
-					moved += up + down
-				}
-			}
-		}
+		mishap(b, rng, users)
+		moved += b.moveAll(rng)
 		b.pass(22 * time.Second)
 	}
 	b.panel.Heal()
 	b.pass(20 * time.Minute)
+	defer b.stop()
 	total := b.panel.Total()
 	billed := total.Up + total.Down
-	st := b.status(tag1)
 	var twofold int64 // booked, and answered so that nobody can know
 	for _, p := range b.panel.Pushes() {
 		if p.Fault == "" || p.Fault == "slow" {
@@ -292,6 +258,7 @@ func thousandFailures(t *testing.T, policy string, failures int) {
 			twofold += u.Up + u.Down
 		}
 	}
+	st := b.status(tag1)
 	if st.BacklogBytes != 0 {
 		t.Errorf("%d bytes are still waiting", st.BacklogBytes)
 	}
@@ -305,6 +272,72 @@ func thousandFailures(t *testing.T, policy string, failures int) {
 			t.Errorf("moved %d, billed %d, want %d", moved, billed, moved+twofold)
 		}
 	}
-	t.Logf("%s: %d pushes, moved %d, billed %d, booked under an unclear answer %d, held %d", policy, b.panel.Requests(paneltest.PushCall), moved, billed, twofold, st.HeldBytes)
-	b.stop()
+	t.Logf("%d pushes: moved %d, billed %d, of that under an unclear answer %d, held %d",
+		b.panel.Requests(paneltest.PushCall), moved, billed, twofold, st.HeldBytes)
+}
+
+// mishap makes the next push fail, and now and then something else happen.
+func mishap(b *bench, rng *rand.Rand, users int) {
+	faults := []paneltest.Fault{
+		paneltest.Reset(true), paneltest.Reset(false), paneltest.Hang(true), paneltest.Hang(false), paneltest.BadGateway(),
+		paneltest.ServerError(true), paneltest.ServerError(false), paneltest.CutBody(), paneltest.Garbage(), paneltest.Failure(),
+		paneltest.TooMany(time.Second), paneltest.Forbidden(), paneltest.NotModified(), paneltest.Slow(time.Second),
+	}
+	b.panel.Fail(paneltest.PushCall, faults[rng.IntN(len(faults))], 1)
+	switch rng.IntN(10) {
+	case 0:
+		b.panel.Fail(paneltest.Users, faults[rng.IntN(len(faults))], 1)
+	case 1:
+		b.panel.Rekey(1 + rng.IntN(users))
+	case 2:
+		id := 1 + rng.IntN(users)
+		b.panel.RemoveUser(id)
+		b.sync()
+		b.panel.SetUser(paneltest.User{ID: id})
+	case 3:
+		b.wire.SetDown(true)
+		b.pass(15 * time.Second)
+		b.wire.SetDown(false)
+	case 4:
+		if rng.IntN(4) == 0 {
+			b.stop()
+			b.start()
+		}
+	}
+}
+
+// moveAll counts random bytes for every user and returns their sum.
+func (b *bench) moveAll(rng *rand.Rand) (moved int64) {
+	for _, u := range b.host.users(tag1) {
+		l, err := u.Meter.Open(b.t.Context(), netip.MustParseAddr("192.0.2.1"), nil)
+		if err != nil {
+			continue
+		}
+		up, down := rng.Int64N(1<<20), rng.Int64N(1<<20)
+		l.Up(up)
+		l.Down(down)
+		l.Close()
+		moved += up + down
+	}
+	return moved
+}
+
+// A service that never ran sends nothing: its journal waits.
+func TestCloseUnstarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1)
+		b.panel.SetUser(paneltest.User{ID: 1})
+		b.start()
+		b.move(tag1, 1, 5, 0)
+		b.wire.SetDown(true)
+		b.stop()
+		b.wire.SetDown(false)
+		s, err := panel.New(b.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(t.Context()); err != nil || b.panel.Requests(paneltest.PushCall) != 0 {
+			t.Errorf("close: %v, %d pushes", err, b.panel.Requests(paneltest.PushCall))
+		}
+	})
 }

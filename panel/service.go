@@ -292,7 +292,10 @@ func (s *Service) Close(ctx context.Context) error {
 	for _, a := range s.list() {
 		wg.Go(func() {
 			a.stop()
-			err := a.last()
+			if !started {
+				return // never ran: its journal waits for a service that does
+			}
+			err := a.last(s.hard)
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)

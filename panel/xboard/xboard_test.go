@@ -231,6 +231,9 @@ func TestClasses(t *testing.T) {
 			checkClass(t, err, tt.class, "")
 		})
 	}
+}
+
+func TestOtherFailures(t *testing.T) {
 	t.Run("refused connection", func(t *testing.T) {
 		w := newWorld(t, 2)
 		w.panel.Down()
