@@ -32,6 +32,7 @@ type App struct {
 	lock     *os.File // nil without panels: there is no state then
 
 	mu        sync.Mutex // one Start, Reload or Close at a time
+	closed    bool
 	options   *option.Options
 	outbounds *outbound.Set
 	static    map[string]*static
@@ -108,6 +109,9 @@ func (a *App) Start() error {
 func (a *App) Reload(o *option.Options) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed {
+		return inbound.ErrClosed
+	}
 	if o.StateDir != a.options.StateDir {
 		return fmt.Errorf("state_dir: changing %q to %q needs a restart", a.options.StateDir, o.StateDir)
 	}
@@ -165,6 +169,10 @@ func (a *App) reloadRouting(o *option.Options) error {
 func (a *App) Close(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed {
+		return nil
+	}
+	a.closed = true
 	err := a.inbounds.Close() // the books are complete once no connection is open
 	err = errors.Join(err, a.panels.Close(ctx))
 	for _, s := range a.static {
