@@ -62,7 +62,8 @@ func TestCheckMistakes(t *testing.T) {
 		}
 		text := stdout + stderr
 		for _, want := range []string{
-			"log.level:", "inbounds[0].listen:", "inbounds[0].users[0].uuid:", "inbounds[1].handshake_timeout:", "rout", `"route"`,
+			": log.level (line 3:", ": inbounds[0].listen (line 5:", ": inbounds[0].users[0].uuid (line 5:",
+			": inbounds[1].handshake_timeout (line 6:", ": rout (line 8:", `"route"`,
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s does not say %s:\n%s", verb, want, text)
@@ -90,7 +91,7 @@ func TestUsage(t *testing.T) {
 	if _, _, code := heki(t, "check", "-c", t.TempDir()+"/missing.json"); code != exitConfig {
 		t.Errorf("a missing file: exit code %d, want %d", code, exitConfig)
 	}
-	if stdout, _, code := heki(t, "version"); code != 0 || !strings.Contains(stdout, "heki") || !strings.Contains(stdout, "go1.") {
+	if stdout, _, code := heki(t, "version"); code != 0 || !strings.Contains(stdout, "heki") || !strings.Contains(stdout, "go: 1.") {
 		t.Errorf("heki version: exit code %d, %q", code, stdout)
 	}
 }
@@ -169,12 +170,12 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := harness.Start(t, "heki demo", path, "demo")
-	file := regexp.MustCompile(`/\S+\.json`)
+	file := regexp.MustCompile(`sing-box run -c (/\S+\.json)`)
 	p.WaitFor(t, "prints share links and a client configuration", func() bool {
 		text := p.Log()
 		return strings.Contains(text, "vless://") && strings.Contains(text, "trojan://") && file.MatchString(text)
 	})
-	config := file.FindString(p.Log())
+	config := file.FindStringSubmatch(p.Log())[1]
 	singBox, err := harness.Binary(harness.SingBox)
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func lanes(client string, road harness.Road) []lane {
 	}
 	for i := range list {
 		// A WebSocket has no half-close; Xray never forwards one; Mux.Cool's End closes both halves.
-		list[i].halfUp = client == harness.SingBox && !road.WS
+		list[i].halfUp = false
 		list[i].halfDown = list[i].halfUp
 	}
 	return list

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ const (
 type site struct {
 	panel   *paneltest.Server
 	road    harness.Road
+	mux     bool // Xray's clients use Mux.Cool
 	cert    *harness.Certificate
 	port    uint16
 	config  harness.JSON
@@ -93,19 +95,34 @@ func (s *site) client(t *testing.T, name string) *harness.Client {
 	t.Helper()
 	var lanes []harness.Lane
 	for _, u := range s.panel.Users() {
-		lanes = append(lanes, harness.Lane{Name: fmt.Sprint(u.ID), User: account(u), Encoding: "xudp"})
+		lanes = append(lanes, harness.Lane{Name: fmt.Sprint(u.ID), User: account(u), Encoding: "xudp", Mux: s.mux})
 	}
 	return harness.StartClient(t, name, s.road, s.port, s.cert, lanes...)
 }
 
-// panelRoads are the cells of the panel tests: both clients, both protocols, with and without the
-// heavier transports.
-func panelRoads() map[string]harness.Road {
-	return map[string]harness.Road{
-		"vless/tcp":      {Protocol: "vless"},
-		"vless/ws-tls":   {Protocol: "vless", WS: true, TLS: true},
-		"trojan/tcp-tls": {Protocol: "trojan", TLS: true},
-		"trojan/ws":      {Protocol: "trojan", WS: true},
+// panelCell is one cell of the panel tests.
+type panelCell struct {
+	client string
+	road   harness.Road
+	mux    bool
+}
+
+// panelCells are both clients, both protocols, light and heavy transports, and Mux.Cool, which hides
+// many connections of a user in one.
+func panelCells() map[string]panelCell {
+	vless, trojan := harness.Road{Protocol: "vless"}, harness.Road{Protocol: "trojan"}
+	wsTLS := harness.Road{Protocol: "vless", WS: true, TLS: true}
+	trojanTLS, trojanWS := harness.Road{Protocol: "trojan", TLS: true}, harness.Road{Protocol: "trojan", WS: true}
+	return map[string]panelCell{
+		"sing-box/vless/tcp":      {harness.SingBox, vless, false},
+		"sing-box/vless/ws-tls":   {harness.SingBox, wsTLS, false},
+		"sing-box/trojan/tcp-tls": {harness.SingBox, trojanTLS, false},
+		"sing-box/trojan/ws":      {harness.SingBox, trojanWS, false},
+		"xray/vless/tcp":          {harness.Xray, vless, false},
+		"xray/vless/tcp/mux":      {harness.Xray, vless, true},
+		"xray/vless/ws-tls":       {harness.Xray, wsTLS, false},
+		"xray/trojan/tcp/mux":     {harness.Xray, trojan, true},
+		"xray/trojan/tcp-tls":     {harness.Xray, trojanTLS, false},
 	}
 }
 
@@ -133,6 +150,7 @@ func (s *site) nextSync(t *testing.T) {
 
 // flow is one connection that echoes a small message over and over.
 type flow struct {
+	id     uint64
 	rounds atomic.Int64
 	bytes  atomic.Int64 // each way
 	ended  chan error   // why it ended; nil when told to stop
@@ -148,9 +166,8 @@ func startFlow(t *testing.T, way harness.Way, destination string) *flow {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &flow{ended: make(chan error, 1), stop: make(chan struct{})}
-	command := "echo\n"
-	if _, err := io.WriteString(conn, command); err != nil {
+	f := &flow{id: rand.Uint64(), ended: make(chan error, 1), stop: make(chan struct{})}
+	if _, err := io.WriteString(conn, f.command()); err != nil {
 		t.Fatal(err)
 	}
 	first := make(chan struct{})
@@ -165,6 +182,8 @@ func startFlow(t *testing.T, way harness.Way, destination string) *flow {
 	}
 	return f
 }
+
+func (f *flow) command() string { return fmt.Sprintf("echo %d\n", f.id) }
 
 func (f *flow) run(conn harness.Duplex, first chan struct{}) error {
 	message := make([]byte, 1000)
@@ -197,7 +216,7 @@ func (f *flow) finish(t *testing.T) (up, down int64) {
 	if err := <-f.ended; err != nil {
 		t.Errorf("flow: %v", err)
 	}
-	return f.bytes.Load() + int64(len("echo\n")), f.bytes.Load()
+	return f.bytes.Load() + int64(len(f.command())), f.bytes.Load()
 }
 
 // alive wants the flow to move on.
@@ -214,17 +233,24 @@ func (f *flow) alive(t *testing.T, what string) {
 	})
 }
 
-// cut wants the flow to end within a second of the sync after now.
-func (s *site) cut(t *testing.T, f *flow, what string) {
+// cut wants all flows to end within a second of the sync after now. The target sees the end first:
+// Xray lets its own SOCKS side wait for up to two seconds more.
+func (s *site) cut(t *testing.T, flows ...*flow) {
 	t.Helper()
 	s.nextSync(t)
-	synced := time.Now()
-	select {
-	case <-f.ended:
-	case <-time.After(patience):
-		t.Fatalf("%s still flows %s after the sync", what, patience)
+	deadline := time.After(time.Second)
+	for i, f := range flows {
+		select {
+		case <-s.targets.Result(f.id):
+		case <-deadline:
+			t.Errorf("flow %d was not cut within 1 s of the sync", i)
+		}
 	}
-	if d := time.Since(synced); d > time.Second {
-		t.Errorf("%s was cut %s after the sync, want within 1 s", what, d)
+	for i, f := range flows {
+		select {
+		case <-f.ended:
+		case <-time.After(patience):
+			t.Fatalf("the client of flow %d never learned that it was cut", i)
+		}
 	}
 }

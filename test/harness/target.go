@@ -108,7 +108,7 @@ func (s *Targets) accept(l net.Listener, handle func(net.Conn)) {
 
 // serve obeys the first line of a connection:
 //
-//	echo            send back what comes, until the client has finished
+//	echo [ID]       send back what comes, until the client has finished; Result(ID) then tells
 //	sink N          read N bytes, answer with their SHA-256 as a line
 //	source N SEED   send N bytes of Stream(SEED), close
 //	tail            read until the client has finished, answer "N SHA-256" as a line
@@ -129,7 +129,10 @@ func (s *Targets) serve(conn net.Conn) {
 	var seed, id uint64
 	switch verb, args, _ := strings.Cut(strings.TrimSpace(line), " "); verb {
 	case "echo":
-		io.Copy(conn, in)
+		n, _ := io.Copy(conn, in)
+		if _, err := fmt.Sscan(args, &id); err == nil {
+			s.result(id) <- fmt.Sprintf("%d bytes", n)
+		}
 	case "sink":
 		if _, err := fmt.Sscan(args, &n); err != nil {
 			return
@@ -166,7 +169,8 @@ func (s *Targets) serve(conn net.Conn) {
 	}
 }
 
-// Result is the channel on which a "first" connection with this id says once what it has read.
+// Result is the channel on which a connection with this id says once that it is over, as far as its
+// command tells.
 func (s *Targets) Result(id uint64) <-chan string { return s.result(id) }
 
 func (s *Targets) result(id uint64) chan string {
