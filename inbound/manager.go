@@ -32,29 +32,38 @@ func NewManager(r *Registry, env Env) *Manager {
 	return &Manager{registry: r, env: env, ctx: ctx, cancel: cancel, running: make(map[string]adapter.Inbound)}
 }
 
-// Check builds in and throws it away: mistakes that only a constructor finds, without binding.
-func (m *Manager) Check(in option.Inbound) error {
-	built, err := m.registry.New(m.env, in)
+// Check builds in with users and throws it away: mistakes that only a constructor finds, without
+// binding.
+func (m *Manager) Check(in option.Inbound, users []*adapter.User) error {
+	built, _, err := m.build(in, users)
 	if err != nil {
 		return err
 	}
 	return built.Close()
 }
 
+func (m *Manager) build(in option.Inbound, users []*adapter.User) (adapter.Inbound, adapter.UserManager, error) {
+	built, err := m.registry.New(m.env, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	um, ok := built.(adapter.UserManager)
+	if !ok {
+		return nil, nil, errors.Join(fmt.Errorf("inbound %q: type %q has no users", in.Tag, in.Type), built.Close())
+	}
+	if err := um.SwapUsers(users); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("inbound %q: %w", in.Tag, err), built.Close())
+	}
+	return built, um, nil
+}
+
 // Replace starts in with users and retires the inbound of the same tag, whose open connections live
 // on. The address is taken over without closing it when it is the same. On error the old one keeps
 // serving.
 func (m *Manager) Replace(in option.Inbound, users []*adapter.User) (adapter.UserManager, error) {
-	built, err := m.registry.New(m.env, in)
+	built, um, err := m.build(in, users)
 	if err != nil {
 		return nil, err
-	}
-	um, ok := built.(adapter.UserManager)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("inbound %q: type %q has no users", in.Tag, in.Type), built.Close())
-	}
-	if err := um.SwapUsers(users); err != nil {
-		return nil, errors.Join(fmt.Errorf("inbound %q: %w", in.Tag, err), built.Close())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

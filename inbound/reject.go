@@ -4,7 +4,6 @@ import (
 	"context"
 	stdtls "crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -14,13 +13,14 @@ import (
 	"heki/constant"
 	"heki/internal/netio"
 	"heki/option"
+	"heki/transport"
 )
 
 // drainLimit bounds what is read of a client that gets silence.
 const drainLimit = 1 << 20
 
 // reject gives those who are not users what they would find without heki: the fallback, an ordinary
-// web server's answer inside TLS or a web transport, else silence.
+// web server's answers inside TLS, else silence.
 func (s *Stream) reject(ctx context.Context, conn *netio.Conn, md *adapter.Metadata, reason error) {
 	s.debug(ctx, "not a user", md, reason)
 	if server := s.fallback(conn); server != nil {
@@ -29,16 +29,11 @@ func (s *Stream) reject(ctx context.Context, conn *netio.Conn, md *adapter.Metad
 		}
 		return
 	}
-	if s.tls != nil && !isTimeout(reason) {
-		answerWeb(conn)
+	if s.tls != nil && s.transport == nil {
+		s.debug(ctx, "answered as a web server", md, transport.Decoy(ctx, conn))
+		return
 	}
-	drain(conn)
-}
-
-// isTimeout says that the client never finished a header: a web server closes without a word then.
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
+	drain(conn) // inside a web transport too: whoever is there knows its path, so it is no web site
 }
 
 // fallback picks the server for a rejected stream: by ALPN first.
@@ -80,15 +75,4 @@ const fallbackIdle = 5 * time.Minute
 // force, has come: neither an answer nor the moment of closing tells what was wrong.
 func drain(conn net.Conn) {
 	_, _ = io.CopyN(io.Discard, conn, drainLimit)
-}
-
-// answerWeb answers whatever was sent as a web server answers what it cannot read.
-func answerWeb(conn *netio.Conn) {
-	const page = "<html>\r\n<head><title>400 Bad Request</title></head>\r\n<body>\r\n" +
-		"<center><h1>400 Bad Request</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-	_, err := fmt.Fprintf(conn, "HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nDate: %s\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), len(page), page)
-	if err == nil {
-		_ = conn.CloseWrite()
-	}
 }

@@ -32,18 +32,18 @@ type actor struct {
 	outbox   *meter.Outbox
 
 	// What the panel said last, and what is in force.
-	node      *Node
-	accounts  []adapter.Account
-	known     bool // accounts are known
-	emptied   bool // the last answer had no users, after one that had: wait for a second one
-	dirty     bool // something wanted is not in force
-	unsaved   bool
-	asked     bool // the panel was asked once, so a snapshot had its chance
-	inbound   option.Inbound
-	manager   adapter.UserManager // nil: nothing is served
-	published map[int64]*adapter.User
-	rules     []string
-	skipped   string // route actions that are not served, as told
+	node     *Node
+	accounts []adapter.Account
+	known    bool // accounts are known
+	emptied  bool // the last answer had no users, after one that had: wait for a second one
+	dirty    bool // something wanted is not in force
+	unsaved  bool
+	asked    bool // the panel was asked once, so a snapshot had its chance
+	inbound  option.Inbound
+	manager  adapter.UserManager // nil: nothing is served
+	roster   *meter.Roster       // published
+	rules    []string
+	skipped  string // route actions that are not served, as told
 
 	nextSync    time.Time
 	nextReport  time.Time
@@ -71,13 +71,13 @@ type actor struct {
 // policy now.
 func newActor(s *Service, e *entry) (*actor, error) {
 	a := &actor{
-		tag:       e.tag,
-		svc:       s,
-		snapshot:  newSnapshot(s.cfg.StateDir, e.tag, e.node.ID),
-		books:     s.cfg.Ledger.Node(e.tag, "panel/"+e.panel.Name),
-		published: make(map[int64]*adapter.User),
-		kick:      make(chan struct{}, 1),
+		tag:      e.tag,
+		svc:      s,
+		snapshot: newSnapshot(s.cfg.StateDir, e.tag, e.node.ID),
+		books:    s.cfg.Ledger.Node(e.tag, "panel/"+e.panel.Name),
+		kick:     make(chan struct{}, 1),
 	}
+	a.roster = meter.NewRoster(a.books)
 	a.conf.Store(e)
 	a.status = Status{Tag: e.tag, Panel: e.panel.Name, ID: e.node.ID}
 	var err error
@@ -232,9 +232,9 @@ func (a *actor) serving() string {
 	case a.manager == nil:
 		return "nothing is served"
 	case a.dirty:
-		return fmt.Sprintf("still serving the former settings to %d users", len(a.published))
+		return fmt.Sprintf("still serving the former settings to %d users", a.roster.Len())
 	}
-	return fmt.Sprintf("still serving %d users", len(a.published))
+	return fmt.Sprintf("still serving %d users", a.roster.Len())
 }
 
 // fromSnapshot serves the last good settings and users at start, when the panel cannot be asked. It
@@ -259,7 +259,7 @@ func (a *actor) fromSnapshot(wait time.Duration) time.Duration {
 		return wait
 	}
 	a.setStatus(func(s *Status) { s.FromSnapshot = true })
-	a.say(slog.LevelWarn, "serving %d users from the snapshot of %s until the panel answers", len(a.published), saved.Format(time.DateTime))
+	a.say(slog.LevelWarn, "serving %d users from the snapshot of %s until the panel answers", a.roster.Len(), saved.Format(time.DateTime))
 	return min(wait, time.Second)
 }
 

@@ -2,17 +2,10 @@ package panel
 
 import (
 	"cmp"
-	"math"
-	"time"
 
-	"heki/adapter"
 	"heki/constant"
-	"heki/internal/meter"
 	"heki/option"
 )
-
-// bytesPerMbit converts Mbit/s, in which panels and the configuration speak, to bytes per second.
-const bytesPerMbit = 1e6 / 8
 
 // build makes the inbound that serves n: the panel rules protocol, port, transport and TLS kind, the
 // operator's local settings fill the rest. Nothing in the result is shared with local.
@@ -44,39 +37,3 @@ func build(tag string, n *Node, local option.Stream) option.Inbound {
 	}
 	return in
 }
-
-// limited returns accounts under the operator's own limits: the lower one wins that is not zero.
-func limited(accounts []adapter.Account, l *option.Limits) []adapter.Account {
-	speed := speedBytes(l.UserSpeedMbps)
-	if speed == 0 && l.UserIPs == 0 && l.UserConns == 0 {
-		return accounts
-	}
-	out := make([]adapter.Account, len(accounts))
-	for i, a := range accounts {
-		a.SpeedBytes = lower(a.SpeedBytes, speed)
-		a.IPLimit = lower(a.IPLimit, l.UserIPs)
-		a.ConnLimit = lower(a.ConnLimit, l.UserConns)
-		out[i] = a
-	}
-	return out
-}
-
-// nodeLimits are those of the node as a whole.
-func nodeLimits(n *Node, l *option.Limits) meter.Limits {
-	return meter.Limits{
-		NodeSpeedBytes: lower(n.SpeedBytes, speedBytes(l.NodeSpeedMbps)),
-		IPExpiry:       time.Duration(l.IPExpiry),
-		CIDRv4:         l.CIDRv4,
-		CIDRv6:         l.CIDRv6,
-	}
-}
-
-// lower is the smaller limit, where 0 is none.
-func lower[T int | int64](a, b T) T {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
-func speedBytes(mbps float64) int64 { return int64(math.Round(mbps * bytesPerMbit)) }

@@ -22,6 +22,9 @@ import (
 // fileVersion is the only one so far.
 const fileVersion = 1
 
+// bytesPerMbit converts bytes per second back to Mbit/s, in which people write.
+const bytesPerMbit = 1e6 / 8
+
 // File is nodes and users on disk: a snapshot, which holds one node, or what a local panel serves. So a
 // panel that is gone can be replaced by a snapshot in an editor.
 //
@@ -62,7 +65,7 @@ type FileUser struct {
 // node returns the settings in the form that clients return.
 func (f *FileNode) node() *Node {
 	n := f.Node
-	n.SpeedBytes = speedBytes(f.SpeedMbps)
+	n.SpeedBytes = option.MbpsToBytes(f.SpeedMbps)
 	n.Pull = time.Duration(f.PullInterval * float64(time.Second))
 	n.Push = time.Duration(f.PushInterval * float64(time.Second))
 	return &n
@@ -121,7 +124,7 @@ func accountsOf(users []FileUser, flow, at string) ([]adapter.Account, error) {
 func (u *FileUser) account(flow string) (adapter.Account, error) {
 	a := adapter.Account{
 		ID: u.ID, Name: u.Name, Password: u.Password, Flow: u.Flow,
-		SpeedBytes: speedBytes(u.SpeedMbps), IPLimit: u.IPLimit, ConnLimit: u.ConnLimit,
+		SpeedBytes: option.MbpsToBytes(u.SpeedMbps), IPLimit: u.IPLimit, ConnLimit: u.ConnLimit,
 	}
 	if u.ID <= 0 {
 		return a, fmt.Errorf("id: is %d, must be 1 or more", u.ID)

@@ -42,7 +42,7 @@ func (a *actor) reportStep(ctx context.Context) {
 // first that fails.
 func (a *actor) reportTraffic(ctx context.Context) error {
 	least := a.entry().limits.Report.MinTrafficKB * bytesPerKB
-	portions := len(a.published)/MaxReport + 2 // new traffic must not keep us here
+	portions := a.roster.Len()/MaxReport + 2 // new traffic must not keep us here
 	for range portions {
 		batch, ok, err := a.outbox.NextUpTo(least, MaxReport)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"heki/internal/meter"
 	"heki/option"
 )
 
@@ -98,8 +99,8 @@ func (a *actor) applyPending() error {
 func (a *actor) apply() error {
 	local := a.entry().stream
 	in := build(a.tag, a.node, local)
-	p := newPlan(a.books, a.published, limited(a.accounts, &a.entry().limits))
-	a.books.SetLimits(nodeLimits(a.node, &a.entry().limits))
+	p := a.roster.Plan(meter.Limited(a.accounts, &a.entry().limits))
+	a.books.SetLimits(meter.LimitsOf(&a.entry().limits, a.node.SpeedBytes))
 	rebuild := a.manager == nil || !reflect.DeepEqual(in, a.inbound)
 	if rebuild {
 		if err := a.rebuild(in, p); err != nil {
@@ -114,40 +115,34 @@ func (a *actor) apply() error {
 }
 
 // rebuild hands over to a new inbound. The host fills in defaults, so it gets its own copy.
-func (a *actor) rebuild(in option.Inbound, p *plan) error {
-	manager, err := a.svc.cfg.Host.Replace(build(a.tag, a.node, a.entry().stream), p.users)
+func (a *actor) rebuild(in option.Inbound, p *meter.Plan) error {
+	manager, err := a.svc.cfg.Host.Replace(build(a.tag, a.node, a.entry().stream), p.Users())
 	if err == nil {
 		a.manager, a.inbound, a.rules = manager, in, nil
-		a.publish(p)
+		p.Commit()
 		a.say(slog.LevelInfo, "serving %s on port %d; %s", describe(a.node), a.node.Port, p)
 		return nil
 	}
 	err = fmt.Errorf("serve %s on port %d: %w", describe(a.node), a.node.Port, err)
 	if a.manager == nil {
-		p.abort()
+		p.Abort()
 		return err
 	}
 	return join(err, a.swap(p)) // the old one keeps serving, and not to users who are gone
 }
 
 // swap publishes the plan's users on the inbound in force.
-func (a *actor) swap(p *plan) error {
-	if p.empty() {
+func (a *actor) swap(p *meter.Plan) error {
+	if p.Empty() {
 		return nil
 	}
-	if err := a.manager.SwapUsers(p.users); err != nil {
-		p.abort()
+	if err := a.manager.SwapUsers(p.Users()); err != nil {
+		p.Abort()
 		return fmt.Errorf("swap users: %w", err)
 	}
-	a.publish(p)
+	p.Commit()
 	a.say(slog.LevelInfo, "%s", p)
 	return nil
-}
-
-// publish ends what the plan ends, now that the new set is out.
-func (a *actor) publish(p *plan) {
-	p.commit()
-	a.published = p.byID
 }
 
 // applyRules hands the routes' lines to the host. Rules that cannot be understood must not stop a node.

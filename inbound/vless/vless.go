@@ -3,6 +3,7 @@ package vless
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -77,7 +78,10 @@ func (in *Inbound) authenticate(b []byte, md *adapter.Metadata) (request, int, e
 func (in *Inbound) SwapUsers(users []*adapter.User) error {
 	return in.users.Swap(users, func(u *adapter.User) (vless.UUID, error) {
 		if u.UUID == (vless.UUID{}) {
-			return vless.UUID{}, fmt.Errorf("has no uuid")
+			return vless.UUID{}, errors.New("has no uuid")
+		}
+		if u.Flow != "" {
+			return vless.UUID{}, fmt.Errorf("flow %q is not served by this version", u.Flow)
 		}
 		return vless.RouteKey(u.UUID), nil
 	})

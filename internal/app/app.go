@@ -116,7 +116,7 @@ func (a *App) Reload(o *option.Options) error {
 		return fmt.Errorf("state_dir: changing %q to %q needs a restart", a.options.StateDir, o.StateDir)
 	}
 	for _, in := range o.Inbounds {
-		if err := a.inbounds.Check(in); err != nil {
+		if err := checkInbound(a.inbounds, o, in); err != nil {
 			return err
 		}
 	}

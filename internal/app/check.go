@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"heki/adapter"
 	"heki/dns"
 	"heki/inbound"
 	"heki/option"
@@ -39,11 +40,24 @@ func Check(o *option.Options) error {
 		if in.Options == nil || in.Options.Validate("") != nil {
 			continue
 		}
-		if err := inbounds.Check(in); err != nil {
+		if err := checkInbound(inbounds, o, in); err != nil {
 			errs = append(errs, at("inbounds", i, err))
 		}
 	}
 	return errors.Join(append(errs, inbounds.Close())...)
+}
+
+// checkInbound builds in with its users.
+func checkInbound(m *inbound.Manager, o *option.Options, in option.Inbound) error {
+	_, accounts, err := accountsOf(in.Options, &o.Limits)
+	if err != nil {
+		return err
+	}
+	users := make([]*adapter.User, len(accounts))
+	for i, a := range accounts {
+		users[i] = &adapter.User{Account: a}
+	}
+	return m.Check(in, users)
 }
 
 // at gives err its place unless it has one.

@@ -39,8 +39,11 @@ type host struct {
 	router   *route.Router
 }
 
-// Replace implements panel.Host.
+// Replace implements panel.Host. What a panel says is checked like what an operator writes.
 func (h host) Replace(in option.Inbound, users []*adapter.User) (adapter.UserManager, error) {
+	if err := in.Options.Validate(option.Path(in.Tag)); err != nil {
+		return nil, err
+	}
 	return h.inbounds.Replace(in, users)
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"time"
 
 	"heki/adapter"
 	"heki/internal/meter"
@@ -136,19 +135,7 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 		return meter.Limits{}, nil, fmt.Errorf("options of type %T have no users", o)
 	}
 	l := option.MergeLimits(top, stream.Limits)
-	for i := range accounts {
-		a := &accounts[i]
-		a.SpeedBytes = lower(a.SpeedBytes, option.MbpsToBytes(l.UserSpeedMbps))
-		a.IPLimit = lower(a.IPLimit, l.UserIPs)
-		a.ConnLimit = lower(a.ConnLimit, l.UserConns)
-	}
-	limits := meter.Limits{
-		NodeSpeedBytes: option.MbpsToBytes(l.NodeSpeedMbps),
-		IPExpiry:       time.Duration(l.IPExpiry),
-		CIDRv4:         l.CIDRv4,
-		CIDRv6:         l.CIDRv6,
-	}
-	return limits, accounts, nil
+	return meter.LimitsOf(&l, 0), meter.Limited(accounts, &l), nil
 }
 
 func account(i int, u option.User) adapter.Account {
@@ -161,12 +148,4 @@ func account(i int, u option.User) adapter.Account {
 		ID: u.ID, Name: u.Name, SpeedBytes: option.MbpsToBytes(u.SpeedLimitMbps),
 		IPLimit: u.IPLimit, ConnLimit: u.ConnLimit,
 	}
-}
-
-// lower is the smaller of two limits of which 0 is none.
-func lower[T int | int64](a, b T) T {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }

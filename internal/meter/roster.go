@@ -16,6 +16,9 @@ type Roster struct {
 // NewRoster returns an empty set whose meters are in books.
 func NewRoster(books *Node) *Roster { return &Roster{books: books} }
 
+// Len returns the number of published users.
+func (r *Roster) Len() int { return len(r.users) }
+
 // Plan is the way from the published users to the wanted ones. Until Commit nothing that serves
 // connections has changed.
 type Plan struct {

@@ -2,7 +2,10 @@ package meter
 
 import (
 	"context"
+	"crypto/rand"
 	"net/netip"
+	"slices"
+	"strconv"
 	"testing"
 
 	"heki/adapter"
@@ -61,4 +64,62 @@ func TestRosterAbort(t *testing.T) {
 	if p := r.Plan([]adapter.Account{old}); !p.Empty() {
 		t.Errorf("after an aborted change: %s", p)
 	}
+}
+
+// Inbounds reuse what they derived from a *User that did not change.
+func TestRosterKeepsIdentity(t *testing.T) {
+	books := NewLedger().Node("n", "s")
+	r := NewRoster(books)
+	accounts := []adapter.Account{{ID: 1, Password: "a"}, {ID: 2, Password: "b"}}
+	first := r.Plan(accounts)
+	first.Commit()
+	again := r.Plan(slices.Clone(accounts))
+	if !again.Empty() || again.Users()[0] != first.Users()[0] || again.Users()[1] != first.Users()[1] {
+		t.Errorf("again = %s", again)
+	}
+	swapped := r.Plan([]adapter.Account{{ID: 1, Password: "b"}, {ID: 2, Password: "a"}})
+	if swapped.Changed != 2 || len(swapped.gone) != 2 || swapped.Users()[0].Meter == first.Users()[0].Meter {
+		t.Errorf("two users who exchange credentials: %s", swapped)
+	}
+	swapped.Abort()
+	if m := books.Meter(accounts[0]); m != first.Users()[0].Meter {
+		t.Error("abort did not give the meter in use back")
+	}
+}
+
+func TestLower(t *testing.T) {
+	for _, tt := range [][3]int{{0, 0, 0}, {5, 0, 5}, {0, 5, 5}, {3, 5, 3}, {5, 3, 3}} {
+		if got := Lower(tt[0], tt[1]); got != tt[2] {
+			t.Errorf("Lower(%d, %d) = %d, want %d", tt[0], tt[1], got, tt[2])
+		}
+	}
+}
+
+// BenchmarkRoster compares 50 000 users of whom 100 changed, and publishes them.
+func BenchmarkRoster(b *testing.B) {
+	const users = 50_000
+	accounts := make([]adapter.Account, users)
+	for i := range accounts {
+		accounts[i] = adapter.Account{ID: int64(i + 1), Name: strconv.Itoa(i + 1), Password: rand.Text()}
+	}
+	r := NewRoster(NewLedger().Node("n", "s"))
+	r.Plan(accounts).Commit()
+	b.Run("100 of 50000 changed", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			for i := range 100 {
+				accounts[i*7].SpeedBytes++
+			}
+			p := r.Plan(accounts)
+			p.Commit()
+			if p.Changed != 100 || p.Added != 0 || p.Removed != 0 {
+				b.Fatal(p)
+			}
+		}
+	})
+	b.Run("all new", func(b *testing.B) {
+		for b.Loop() {
+			NewRoster(NewLedger().Node("n", "s")).Plan(accounts).Commit()
+		}
+	})
 }

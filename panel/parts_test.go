@@ -1,69 +1,13 @@
 package panel
 
 import (
-	"crypto/rand"
 	"reflect"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
-	"heki/adapter"
-	"heki/internal/meter"
 	"heki/option"
 )
-
-// BenchmarkPlan compares 50 000 users of whom 100 changed, and publishes them.
-func BenchmarkPlan(b *testing.B) {
-	const users = 50_000
-	books := meter.NewLedger().Node("n", "s")
-	accounts := make([]adapter.Account, users)
-	for i := range accounts {
-		accounts[i] = adapter.Account{ID: int64(i + 1), Name: strconv.Itoa(i + 1), Password: rand.Text()}
-		rand.Read(accounts[i].UUID[:])
-	}
-	first := newPlan(books, nil, accounts)
-	first.commit()
-	published := first.byID
-	b.Run("100 of 50000 changed", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			for i := range 100 {
-				accounts[i*7].SpeedBytes++
-			}
-			p := newPlan(books, published, accounts)
-			p.commit()
-			published = p.byID
-			if p.changed != 100 || p.added != 0 || p.removed != 0 {
-				b.Fatal(p)
-			}
-		}
-	})
-	b.Run("all new", func(b *testing.B) {
-		for b.Loop() {
-			newPlan(meter.NewLedger().Node("n", "s"), nil, accounts).commit()
-		}
-	})
-}
-
-// Inbounds reuse what they derived from a *User that did not change.
-func TestPlanKeepsIdentity(t *testing.T) {
-	books := meter.NewLedger().Node("n", "s")
-	accounts := []adapter.Account{{ID: 1, Password: "a"}, {ID: 2, Password: "b"}}
-	first := newPlan(books, nil, accounts)
-	again := newPlan(books, first.byID, slices.Clone(accounts))
-	if !again.empty() || again.users[0] != first.users[0] || again.users[1] != first.users[1] {
-		t.Errorf("again = %s", again)
-	}
-	swapped := newPlan(books, first.byID, []adapter.Account{{ID: 1, Password: "b"}, {ID: 2, Password: "a"}})
-	if swapped.changed != 2 || len(swapped.gone) != 2 || swapped.users[0].Meter == first.users[0].Meter {
-		t.Errorf("two users who exchange credentials: %s", swapped)
-	}
-	swapped.abort()
-	if m := books.Meter(accounts[0]); m != first.users[0].Meter {
-		t.Error("abort did not give the meter in use back")
-	}
-}
 
 func TestFold(t *testing.T) {
 	var f fold
@@ -98,14 +42,6 @@ func TestBackoffTimes(t *testing.T) {
 	}
 	if got := backoff(10*time.Second, 1<<30); got != 5*time.Minute {
 		t.Errorf("after many: %s", got)
-	}
-}
-
-func TestLower(t *testing.T) {
-	for _, tt := range [][3]int{{0, 0, 0}, {5, 0, 5}, {0, 5, 5}, {3, 5, 3}, {5, 3, 3}} {
-		if got := lower(tt[0], tt[1]); got != tt[2] {
-			t.Errorf("lower(%d, %d) = %d, want %d", tt[0], tt[1], got, tt[2])
-		}
 	}
 }
 
