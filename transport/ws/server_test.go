@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"heki/option"
+	"heki/transport/internal/http1"
 )
 
 func TestUpgrade(t *testing.T) {
@@ -229,31 +230,6 @@ func TestPageBytes(t *testing.T) {
 	}
 }
 
-func TestRequestsAreBounded(t *testing.T) {
-	client, _, result := serve(t, newServer(t, option.Transport{Path: "/secret"}))
-	go func() {
-		_, _ = io.WriteString(client, strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 2*maxRequests))
-	}()
-	r := bufio.NewReader(client)
-	for n := 1; ; n++ {
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
-			t.Fatalf("after %d pages: %v", n-1, err)
-		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		if resp.Close {
-			if n != maxRequests {
-				t.Errorf("closed after %d pages", n)
-			}
-			break
-		}
-	}
-	_ = client.Close()
-	if err := <-result; !errors.Is(err, ErrRefused) {
-		t.Errorf("err = %v", err)
-	}
-}
-
 // A request that comes drop by drop ends with the deadline of the connection.
 func TestSlowLoris(t *testing.T) {
 	a, b := tcpPair(t)
@@ -266,7 +242,7 @@ func TestSlowLoris(t *testing.T) {
 		}
 	}()
 	err := newServer(t, option.Transport{}).Serve(context.Background(), b, nil)
-	if !errors.Is(err, ErrRefused) {
+	if !errors.Is(err, http1.ErrRefused) {
 		t.Errorf("err = %v", err)
 	}
 	_ = a.Close()

@@ -37,7 +37,7 @@ func (s *Server) setHeaders(headers map[string]option.Listable[string]) error {
 			case "Host", "Connection", "Upgrade", "Date", "Content-Length", "Transfer-Encoding",
 				"Sec-Websocket-Accept", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol":
 			case "Server":
-				s.name = value
+				s.site.Name = value
 			default:
 				fmt.Fprintf(&b, "%s: %s\r\n", name, value)
 			}
@@ -60,12 +60,8 @@ func isToken(s string) bool {
 // with the right path too, unless it is a broken upgrade, so that the path is not given away by half
 // a guess.
 func (s *Server) match(r *http1.Request) (early []byte, status int) {
-	switch string(r.Method) {
-	case "GET":
-	case "HEAD", "POST":
-		return nil, 404
-	default:
-		return nil, 405
+	if string(r.Method) != "GET" {
+		return nil, http1.NotFound(r)
 	}
 	rest, ok := s.matchPath(r.Path)
 	if !ok || !r.Has("Upgrade", "websocket") || !r.Has("Connection", "upgrade") {
@@ -156,7 +152,7 @@ func (s *Server) accept(r *http1.Request, early bool) []byte {
 	key, _ := r.Get("Sec-WebSocket-Key")
 	b := make([]byte, 0, 512)
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\n"...)
-	b = http1.AppendServerDate(b, s.name, time.Now())
+	b = http1.AppendServerDate(b, s.site.Name, time.Now())
 	b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "...)
 	sum := sha1.Sum(append(bytes.Clone(key), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
 	b = base64.StdEncoding.AppendEncode(b, sum[:])

@@ -1,0 +1,109 @@
+package http1
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"heki/internal/netio"
+)
+
+const (
+	// maxRequests ends a connection that only asks for pages; nginx has 1000.
+	maxRequests = 100
+	// maxBody is the longest request body that is read to keep a connection alive.
+	maxBody = 64 << 10
+)
+
+// ErrRefused says that a client asked for pages and no stream.
+var ErrRefused = errors.New("no stream was asked for")
+
+// Site is a web server without content.
+type Site struct {
+	Name string // of the Server header; default ServerName
+}
+
+// Await answers requests on c with pages until match returns 0 for one, and returns that: its head,
+// of n bytes, is not consumed, and its slices are valid until the next read of c. match returns the
+// status of the page otherwise. After an error, which wraps ErrRefused, c is closed. The time is
+// bounded by c's deadline, at which c is closed without a word.
+func (s *Site) Await(c *netio.Conn, match func(*Request) int) (r Request, n int, err error) {
+	for i := range maxRequests {
+		r, n, err = Read(c)
+		var refused *StatusError
+		if errors.As(err, &refused) {
+			return r, 0, s.end(c, &Page{Status: refused.Status}, refused.Cause)
+		}
+		if err != nil {
+			_ = c.Close()
+			return r, 0, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		status := match(&r)
+		if status == 0 {
+			return r, n, nil
+		}
+		if err := s.answer(c, &r, n, status, i == maxRequests-1); err != nil {
+			return r, 0, err
+		}
+	}
+	return r, 0, ErrRefused // not reached: the last page ends the connection
+}
+
+// Serve answers every request on c with a page and closes c in the end.
+func (s *Site) Serve(c *netio.Conn) error {
+	_, _, err := s.Await(c, NotFound)
+	return err
+}
+
+// NotFound is the status of an ordinary request where there is nothing: files are for GET, HEAD and
+// POST only.
+func NotFound(r *Request) int {
+	switch string(r.Method) {
+	case "GET", "HEAD", "POST":
+		return 404
+	}
+	return 405
+}
+
+// answer sends a page, and passes over the request and its body when another one may follow. After
+// an error c is closed.
+func (s *Site) answer(c *netio.Conn, r *Request, n, status int, last bool) error {
+	page := &Page{
+		Status:    status,
+		KeepAlive: r.KeepAlive && !last && r.Body >= 0 && r.Body <= maxBody && status != 400,
+		NoBody:    string(r.Method) == "HEAD",
+		Padding:   Padded(r),
+	}
+	if !page.KeepAlive {
+		return s.end(c, page, fmt.Sprintf("%.16q %.64q", r.Method, r.Path))
+	}
+	body := int(r.Body)
+	_, _ = c.Discard(n) // n bytes are buffered
+	err := s.send(c, page)
+	if err == nil {
+		_, err = c.Discard(body)
+	}
+	if err != nil {
+		_ = c.Close()
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
+}
+
+func (s *Site) send(c io.Writer, p *Page) error {
+	p.Now, p.Server = time.Now(), s.Name
+	_, err := c.Write(p.Append(nil))
+	return err
+}
+
+// end sends the last page of a connection.
+func (s *Site) end(c net.Conn, p *Page, cause string) error {
+	if err := s.send(c, p); err != nil {
+		_ = c.Close()
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	Linger(c)
+	return fmt.Errorf("%w: %s, answered with %d", ErrRefused, cause, p.Status)
+}
