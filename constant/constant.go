@@ -13,8 +13,12 @@ const (
 
 // Transport types, as written in "transport.type". Plain TCP has no name.
 const (
-	TransportTCP = ""
-	TransportWS  = "ws"
+	TransportTCP           = ""
+	TransportWS            = "ws"
+	TransportHTTP          = "http" // HTTP/2, with or without TLS
+	TransportGRPC          = "grpc"
+	TransportHTTPUpgrade   = "httpupgrade"
+	TransportTCPHTTPHeader = "tcp_http_header" // V2Ray's obfuscation of TCP by an HTTP header
 )
 
 // Panel types, as written in "panels[].type".

@@ -58,10 +58,11 @@ var (
 		},
 	}
 	transportKind = kind{
-		served:  []string{constant.TransportWS},
-		planned: []string{"grpc", "http", "httpupgrade", "tcp_http_header"},
-		never:   []string{"quic", "xhttp", "kcp", "mkcp"},
-		hint:    "; leave transport out for plain TCP",
+		served: []string{
+			constant.TransportGRPC, constant.TransportHTTP, constant.TransportHTTPUpgrade, constant.TransportTCPHTTPHeader, constant.TransportWS,
+		},
+		never: []string{"quic", "xhttp", "kcp", "mkcp"},
+		hint:  "; leave transport out for plain TCP",
 	}
 	panelKind = kind{
 		served:  []string{constant.PanelXBoard, constant.PanelLocal},

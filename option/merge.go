@@ -91,7 +91,11 @@ func mergeTLS(n, d *TLS) *TLS {
 
 func cloneTransport(t *Transport) *Transport {
 	c := clonePointer(t)
-	if c == nil || c.Headers == nil {
+	if c == nil {
+		return nil
+	}
+	c.Host, c.Paths = slices.Clone(t.Host), slices.Clone(t.Paths)
+	if c.Headers == nil {
 		return c
 	}
 	c.Headers = make(map[string]Listable[string], len(t.Headers))

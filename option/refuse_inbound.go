@@ -66,15 +66,8 @@ var refusedTLS = map[string]refusal{
 var clientSide = never("it belongs into the client's configuration")
 
 var refusedTransport = map[string]refusal{
-	"idle_timeout":          otherTransport,
-	"method":                otherTransport,
-	"mode":                  otherTransport,
-	"permit_without_stream": otherTransport,
-	"ping_timeout":          otherTransport,
-	"service_name":          otherTransport,
+	"mode": never("heki does not serve xhttp"),
 }
-
-var otherTransport = refusal{text: "belongs to a transport type that this version does not serve; served: ws"}
 
 var refusedDirect = map[string]refusal{
 	"bind_address_no_port":    later(""),

@@ -17,6 +17,12 @@ func TestSingBoxFiles(t *testing.T) {
 		"trojan ws": `{"inbounds": [{"type": "trojan", "tag": "trojan-in", "listen": "127.0.0.1", "listen_port": 8080, "users": [{"name": "sekai", "password": "8JCsPssfgS8tiRwiMlhARg=="}],
 			"transport": {"type": "ws", "path": "/x", "headers": {"Server": "nginx", "X": ["1", "2"]}, "max_early_data": 2048, "early_data_header_name": "Sec-WebSocket-Protocol"},
 			"fallback": {"server": "127.0.0.1", "server_port": 8081}}], ` + tail + `}`,
+		"transports": `{"inbounds": [
+			{"type": "vless", "listen_port": 1, "users": [{"uuid": "a"}], "transport": {"type": "http", "host": [], "path": "", "method": "", "headers": {"A": "b"}, "idle_timeout": "15s", "ping_timeout": "15s"}},
+			{"type": "vless", "listen_port": 2, "users": [{"uuid": "a"}], "transport": {"type": "http", "host": ["a.example", "b.example"], "path": "/x", "method": "PUT"}},
+			{"type": "trojan", "listen_port": 3, "users": [{"password": "a"}], "transport": {"type": "grpc", "service_name": "TunService", "idle_timeout": "15s", "ping_timeout": "15s", "permit_without_stream": false}},
+			{"type": "trojan", "listen_port": 4, "users": [{"password": "a"}], "transport": {"type": "grpc"}},
+			{"type": "trojan", "listen_port": 5, "users": [{"password": "a"}], "transport": {"type": "httpupgrade", "host": "a.example", "path": "x?ed=2048", "headers": {"A": ["b", "c"]}}}], ` + tail + `}`,
 		"trojan wss": `{"log": {"disabled": false, "level": "panic"}, "inbounds": [{"type": "trojan", "listen": "::", "listen_port": 443, "users": [{"password": "p"}],
 			"fallback_for_alpn": {"http/1.1": {"server": "127.0.0.1", "server_port": 8081}}, "transport": {"type": "ws"},
 			"tls": {"enabled": true, "certificate": ["-----BEGIN CERTIFICATE-----", "x"], "key": ["-----BEGIN PRIVATE KEY-----", "x"], "curve_preferences": ["x25519", "p256"],

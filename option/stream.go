@@ -96,14 +96,23 @@ type TLS struct {
 	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"` // default 10s
 }
 
-// Transport configures what carries the protocol inside TCP or TLS.
+// Transport configures what carries the protocol inside TCP or TLS, with sing-box's names. Which of
+// the fields a type has is in transportFields.
 type Transport struct {
-	Type                string                      `json:"type"`           // ws
-	Path                string                      `json:"path,omitempty"` // default "/"; a trailing ?ed=N is read as max_early_data
-	Host                string                      `json:"host,omitempty"` // empty: any
-	Headers             map[string]Listable[string] `json:"headers,omitempty"`
-	MaxEarlyData        uint32                      `json:"max_early_data,omitempty"`
-	EarlyDataHeaderName string                      `json:"early_data_header_name,omitempty"`
+	Type    string                      `json:"type"`            // ws, http, grpc, httpupgrade, tcp_http_header
+	Path    string                      `json:"path,omitempty"`  // default "/"; http: how paths begin; a trailing ?ed=N is read as max_early_data
+	Paths   Listable[string]            `json:"paths,omitempty"` // tcp_http_header: more than one path
+	Host    Listable[string]            `json:"host,omitempty"`  // one of these; empty: any
+	Method  string                      `json:"method,omitempty"`
+	Headers map[string]Listable[string] `json:"headers,omitempty"` // of the answer, or of a dialer's request
+
+	MaxEarlyData        uint32 `json:"max_early_data,omitempty"`
+	EarlyDataHeaderName string `json:"early_data_header_name,omitempty"`
+
+	ServiceName         string   `json:"service_name,omitempty"` // default GunService; also Xray's form "/a/b/tun|multi"
+	IdleTimeout         Duration `json:"idle_timeout,omitempty"` // server: a connection without streams, 1m at least; dialer: silence before a ping
+	PingTimeout         Duration `json:"ping_timeout,omitempty"` // dialer: for the answer to a ping; default 15s
+	PermitWithoutStream bool     `json:"permit_without_stream,omitempty"`
 }
 
 // Multiplex is sing-box's sing-mux.

@@ -1,11 +1,8 @@
 package option
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"heki/constant"
@@ -236,85 +233,4 @@ func (m *Multiplex) Validate(at Path) error {
 		return at.Key("enabled").Errorf("is true, sing-mux is not served by this version; write false, and turn multiplex off in the clients (Mux.Cool and XUDP need no option)")
 	}
 	return nil
-}
-
-// Validate normalises the path and fills the default one.
-func (t *Transport) Validate(at Path) error {
-	var r report
-	if t.Type == constant.TransportTCP {
-		if t.Path != "" || t.Host != "" || len(t.Headers) > 0 || t.MaxEarlyData != 0 || t.EarlyDataHeaderName != "" {
-			r.add(at.Key("type"), "is required; served: %s%s", strings.Join(transportKind.served, ", "), transportKind.hint)
-		}
-		return r.err()
-	}
-	if err := transportKind.check(t.Type); err != nil {
-		return at.Key("type").Errorf("%w", err)
-	}
-	if err := t.normalisePath(); err != nil {
-		r.add(at.Key("path"), "%w", err)
-	}
-	if t.Host != "" && !validHost(t.Host) && hostName(at, strings.Trim(t.Host, "[]")) != nil {
-		r.add(at.Key("host"), "is %q, must be a host name, without a port", short(t.Host))
-	}
-	if t.EarlyDataHeaderName != "" && !isToken(t.EarlyDataHeaderName) {
-		r.add(at.Key("early_data_header_name"), "is %q, must be the name of an HTTP header such as %s", short(t.EarlyDataHeaderName), earlyDataHeader)
-	}
-	for _, name := range sortedKeys(t.Headers) {
-		in := at.Key("headers").Key(name)
-		if !isToken(name) {
-			r.add(in, "must have the name of an HTTP header: letters, digits and -")
-		}
-		for i, value := range t.Headers[name] {
-			if strings.ContainsAny(value, "\r\n\x00") {
-				r.add(in.item(i, len(t.Headers[name])), "holds a line break or a zero byte, must be one line")
-			}
-		}
-	}
-	return r.err()
-}
-
-// earlyDataHeader is where Xray's clients put the first bytes when the path says ?ed=N.
-const earlyDataHeader = "Sec-WebSocket-Protocol"
-
-// normalisePath gives the path its leading slash and turns ?ed=N into max_early_data, with Xray's
-// header when none is named. Without ?ed the fields mean what they mean in sing-box: no header
-// name is early data at the end of the path.
-func (t *Transport) normalisePath() error {
-	path, query, hasQuery := strings.Cut(t.Path, "?")
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path
-	}
-	for _, c := range path {
-		if c <= ' ' || c == 0x7f || c == '#' {
-			return fmt.Errorf("is %q, must be a URL path without spaces, control characters and #", short(t.Path))
-		}
-	}
-	if !hasQuery {
-		t.Path = path
-		return nil
-	}
-	text, ok := strings.CutPrefix(query, "ed=")
-	n, err := strconv.ParseUint(text, 10, 32)
-	size := uint32(n)
-	if !ok || err != nil {
-		return fmt.Errorf("is %q, must have no query but ?ed=N, N the bytes of early data", short(t.Path))
-	}
-	if t.MaxEarlyData != 0 && t.MaxEarlyData != size {
-		return fmt.Errorf("says ?ed=%d, but max_early_data is %d; keep one", size, t.MaxEarlyData)
-	}
-	t.Path, t.MaxEarlyData = path, size
-	if size > 0 && t.EarlyDataHeaderName == "" {
-		t.EarlyDataHeaderName = earlyDataHeader
-	}
-	return nil
-}
-
-// isToken is RFC 9110 §5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return false
-		}
-	}
-	return s != ""
 }

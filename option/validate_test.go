@@ -127,12 +127,24 @@ func TestTransportMessages(t *testing.T) {
 	in := func(members string) string { return inboundWith(`"transport": {` + members + `}`) }
 	testMessages(t, []messageTest{
 		{"none", in(``), nil},
-		{"no type", in(`"path": "/"`), []string{`inbounds[0].transport.type: is required; served: ws; leave transport out for plain TCP`}},
-		{"grpc", in(`"type": "grpc", "service_name": "s"`), []string{
-			`inbounds[0].transport.type: "grpc" is not served by this version; served: ws; leave transport out for plain TCP`,
-			`inbounds[0].transport.service_name: belongs to a transport type that this version does not serve; served: ws`,
+		{"no type", in(`"path": "/"`), []string{`inbounds[0].transport.type: is required; served: grpc, http, httpupgrade, tcp_http_header, ws; leave transport out for plain TCP`}},
+		{"foreign option", in(`"type": "grpc", "path": "/", "mode": "auto"`), []string{
+			`inbounds[0].transport.path: is not an option of grpc, whose are service_name, idle_timeout, ping_timeout, permit_without_stream`,
+			`inbounds[0].transport.mode: makes no sense here: heki does not serve xhttp`,
 		}},
-		{"quic", in(`"type": "quic"`), []string{`inbounds[0].transport.type: "quic" is not served by heki; served: ws; leave transport out for plain TCP`}},
+		{"service name", in(`"type": "grpc", "service_name": "/a/"`), []string{
+			`inbounds[0].transport.service_name: is "/a/", must end with a stream name: "/service/Tun" or "/service/Tun|TunMulti"`,
+		}},
+		{"method", in(`"type": "http", "method": "put", "idle_timeout": "1ms", "path": "?ed=1"`), []string{
+			`inbounds[0].transport.method: is "put", must be an HTTP method such as PUT`,
+			`inbounds[0].transport.idle_timeout: is 1ms, must be 1s to 24h`,
+			`inbounds[0].transport.path: is "?ed=1", must have no query`,
+		}},
+		{"several paths", in(`"type": "tcp_http_header", "paths": ["a", "/b?c"], "host": ["a", "b:1"]`), []string{
+			`inbounds[0].transport.paths[1]: is "/b?c", must be a URL path without spaces, control characters, ? and #`,
+			`inbounds[0].transport.host[1]: is "b:1", must be a host name, without a port`,
+		}},
+		{"quic", in(`"type": "quic"`), []string{`inbounds[0].transport.type: "quic" is not served by heki; served: grpc, http, httpupgrade, tcp_http_header, ws; leave transport out for plain TCP`}},
 		{"path", in(`"type": "ws", "path": "a b"`), []string{`inbounds[0].transport.path: is "a b", must be a URL path without spaces, control characters and #`}},
 		{"query", in(`"type": "ws", "path": "/a?x=1"`), []string{`inbounds[0].transport.path: is "/a?x=1", must have no query but ?ed=N, N the bytes of early data`}},
 		{"two sizes", in(`"type": "ws", "path": "/a?ed=1", "max_early_data": 2`), []string{`inbounds[0].transport.path: says ?ed=1, but max_early_data is 2; keep one`}},

@@ -12,6 +12,7 @@ import (
 	"heki/internal/netio"
 	"heki/option"
 	"heki/transport/internal/http1"
+	"heki/transport/internal/web"
 )
 
 // maxEarly bounds early data in bytes; clients are configured for 2048.
@@ -19,8 +20,8 @@ const maxEarly = 8 << 10
 
 // Server answers on the connections of one inbound. Its methods are safe for concurrent use.
 type Server struct {
-	path        string
-	host        string // lower case, without a port; empty: any
+	path        web.Path
+	hosts       web.Hosts
 	earlyInPath bool
 	earlyHeader string
 	site        http1.Site
@@ -30,30 +31,20 @@ type Server struct {
 
 // New prepares a server. Headers that name another client are believed when the peer is in trusted.
 func New(o *option.Transport, trusted []netip.Prefix) (*Server, error) {
-	path, query, _ := strings.Cut(o.Path, "?")
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path
+	server, fields, err := web.Fields(o.Headers)
+	if err != nil {
+		return nil, err
 	}
-	s := &Server{
-		path:        path,
-		host:        strings.ToLower(hostOnly(o.Host)),
+	_, query, _ := strings.Cut(o.Path, "?")
+	return &Server{
+		path:        web.NewPath(o.Path),
+		hosts:       web.NewHosts(o.Host),
 		earlyInPath: o.EarlyDataHeaderName == "" && (o.MaxEarlyData > 0 || strings.HasPrefix(query, "ed=")),
 		earlyHeader: o.EarlyDataHeaderName,
+		site:        http1.Site{Name: server},
+		headers:     web.Lines(fields),
 		trusted:     trusted,
-	}
-	return s, s.setHeaders(o.Headers)
-}
-
-// hostOnly cuts the port of a host: a.example:443, [2001:db8::1]:443.
-func hostOnly(host string) string {
-	if h, ok := strings.CutPrefix(host, "["); ok {
-		h, _, _ = strings.Cut(h, "]")
-		return h
-	}
-	if strings.Count(host, ":") == 1 {
-		host, _, _ = strings.Cut(host, ":")
-	}
-	return host
+	}, nil
 }
 
 // Serve answers the requests on conn, which it owns, and hands a stream to handle, which owns that and
@@ -69,7 +60,7 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, handle func(ctx conte
 	if err != nil {
 		return err
 	}
-	source := s.source(c.RemoteAddr(), &r)
+	source := http1.Source(s.trusted, c.RemoteAddr(), &r)
 	answer := s.accept(&r, len(early) > 0)
 	_, _ = c.Discard(n) // n bytes are buffered
 	if _, err := c.Write(answer); err != nil {

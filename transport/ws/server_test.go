@@ -47,9 +47,9 @@ func TestUpgrade(t *testing.T) {
 		{"own header unused", option.Transport{Path: "/ws", EarlyDataHeaderName: "X-Early"}, upgrade("/ws", "Sec-WebSocket-Protocol: "+raw+"\r\n"), 101, string(early), raw},
 		{"too much early data", plain, upgrade("/a%20b", "Sec-WebSocket-Protocol: "+strings.Repeat("A", 12_000)+"\r\n"), 400, "", ""},
 		{"wrong path", option.Transport{Path: "/ws"}, upgrade("/", ""), 404, "", ""},
-		{"host", option.Transport{Path: "/ws", Host: "A.Example"}, upgrade("/ws", ""), 101, "", ""},
-		{"host with a port", option.Transport{Path: "/ws", Host: "a.example:8443"}, upgrade("/ws", ""), 101, "", ""},
-		{"wrong host", option.Transport{Path: "/ws", Host: "b.example"}, upgrade("/ws", ""), 404, "", ""},
+		{"host", option.Transport{Path: "/ws", Host: option.Listable[string]{"A.Example"}}, upgrade("/ws", ""), 101, "", ""},
+		{"host with a port", option.Transport{Path: "/ws", Host: option.Listable[string]{"a.example:8443"}}, upgrade("/ws", ""), 101, "", ""},
+		{"wrong host", option.Transport{Path: "/ws", Host: option.Listable[string]{"b.example"}}, upgrade("/ws", ""), 404, "", ""},
 		{"no upgrade", option.Transport{Path: "/ws"}, "GET /ws HTTP/1.1\r\nHost: a\r\n\r\n", 404, "", ""},
 		{"old version", option.Transport{Path: "/ws"}, strings.Replace(upgrade("/ws", ""), ": 13", ": 8", 1), 400, "", ""},
 		{"bad key", option.Transport{Path: "/ws"}, strings.Replace(upgrade("/ws", ""), "Q==", "Q=", 1), 400, "", ""},
@@ -127,28 +127,16 @@ func TestHeaders(t *testing.T) {
 		resp.Header.Get("Server") != "cloudflare" || resp.Header.Get("Upgrade") != "websocket" {
 		t.Errorf("header = %v", resp.Header)
 	}
-	for name, value := range map[string]string{"a b": "x", "": "x", "A": "x\r\nB: y"} {
-		if _, err := New(&option.Transport{Headers: map[string]option.Listable[string]{name: {value}}}, nil); err == nil {
-			t.Errorf("%q: %q accepted", name, value)
-		}
-	}
 }
 
 func TestSource(t *testing.T) {
-	for _, tt := range []struct{ trusted, headers, want string }{
-		{"127.0.0.0/8", "X-Forwarded-For: bad, 192.0.2.1, 192.0.2.2\r\n", "192.0.2.1:0"},
-		{"127.0.0.0/8", "X-Forwarded-For: ::ffff:192.0.2.1\r\nX-Real-IP: 192.0.2.9\r\n", "192.0.2.1:0"},
-		{"127.0.0.0/8", "X-Real-IP: 2001:db8::1\r\n", "[2001:db8::1]:0"},
-		{"127.0.0.0/8", "X-Forwarded-For: unknown\r\n", "invalid AddrPort"},
-		{"127.0.0.0/8", "", "invalid AddrPort"},
-		{"192.0.2.0/24", "X-Forwarded-For: 192.0.2.1\r\n", "invalid AddrPort"},
-	} {
-		client, source, result := serve(t, newServer(t, option.Transport{}, tt.trusted))
-		_, _ = request(t, client, upgrade("/", tt.headers))
+	for trusted, want := range map[string]string{"127.0.0.0/8": "192.0.2.1:0", "192.0.2.0/24": "invalid AddrPort"} {
+		client, source, result := serve(t, newServer(t, option.Transport{}, trusted))
+		_, _ = request(t, client, upgrade("/", "X-Forwarded-For: 192.0.2.1\r\n"))
 		_ = client.Close()
 		<-result
-		if got := source.String(); got != tt.want {
-			t.Errorf("%+v: %s", tt, got)
+		if got := source.String(); got != want {
+			t.Errorf("%s: %s", trusted, got)
 		}
 	}
 }

@@ -4,57 +4,12 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
-	"fmt"
-	"maps"
-	"net"
-	"net/netip"
-	"net/textproto"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
-	"heki/option"
 	"heki/transport/internal/http1"
 )
 
 const protocolHeader = "Sec-WebSocket-Protocol"
-
-// setHeaders takes the headers of the configuration over. Those that the upgrade itself needs are
-// ours, and Host is what clients of the same panel node send, not an answer.
-func (s *Server) setHeaders(headers map[string]option.Listable[string]) error {
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		if !isToken(name) {
-			return fmt.Errorf("headers: %q is no header name", name)
-		}
-		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		for _, value := range headers[name] {
-			if strings.ContainsAny(value, "\r\n\x00") {
-				return fmt.Errorf("headers: the value of %s has a line end", name)
-			}
-			switch canonical {
-			case "Host", "Connection", "Upgrade", "Date", "Content-Length", "Transfer-Encoding",
-				"Sec-Websocket-Accept", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol":
-			case "Server":
-				s.site.Name = value
-			default:
-				fmt.Fprintf(&b, "%s: %s\r\n", name, value)
-			}
-		}
-	}
-	s.headers = b.String()
-	return nil
-}
-
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
-}
 
 // match says whether a request opens a stream: status 0 and its early data. Otherwise it gets a page:
 // with the right path too, unless it is a broken upgrade, so that the path is not given away by half
@@ -67,7 +22,7 @@ func (s *Server) match(r *http1.Request) (early []byte, status int) {
 	if !ok || !r.Has("Upgrade", "websocket") || !r.Has("Connection", "upgrade") {
 		return nil, 404
 	}
-	if s.host != "" && !strings.EqualFold(hostOnly(string(r.Host)), s.host) {
+	if !s.hosts.Match(r.Host) {
 		return nil, 404
 	}
 	version, _ := r.Get("Sec-WebSocket-Version")
@@ -91,24 +46,10 @@ func (s *Server) match(r *http1.Request) (early []byte, status int) {
 	return early, 0
 }
 
-// matchPath compares the path, as it is and percent-decoded, and returns what follows it when early
-// data may stand there.
+// matchPath compares the path and returns what follows it when early data may stand there.
 func (s *Server) matchPath(path []byte) (rest []byte, ok bool) {
-	if string(path) == s.path {
-		return nil, true
-	}
-	if bytes.IndexByte(path, '%') >= 0 {
-		if plain, err := url.PathUnescape(string(path)); err == nil {
-			path = []byte(plain)
-		}
-		if string(path) == s.path {
-			return nil, true
-		}
-	}
-	if !s.earlyInPath {
-		return nil, false
-	}
-	return bytes.CutPrefix(path, []byte(s.path))
+	rest, ok = s.path.Rest(path)
+	return rest, ok && (len(rest) == 0 || s.earlyInPath)
 }
 
 // decodeEarly reads base64 in either alphabet, padded or not.
@@ -164,40 +105,4 @@ func (s *Server) accept(r *http1.Request, early bool) []byte {
 	}
 	b = append(b, s.headers...)
 	return append(b, "\r\n"...)
-}
-
-// source is the client that a trusted proxy names, else the zero value.
-func (s *Server) source(peer net.Addr, r *http1.Request) netip.AddrPort {
-	var none netip.AddrPort
-	if len(s.trusted) == 0 || peer == nil {
-		return none
-	}
-	from, err := netip.ParseAddrPort(peer.String())
-	if err != nil {
-		return none
-	}
-	addr := from.Addr().Unmap().WithZone("")
-	if !slices.ContainsFunc(s.trusted, func(p netip.Prefix) bool { return p.Contains(addr) }) {
-		return none
-	}
-	forwarded, _ := r.Get("X-Forwarded-For")
-	for part := range bytes.SplitSeq(forwarded, []byte{','}) {
-		if ip, ok := parseIP(part); ok {
-			return netip.AddrPortFrom(ip, 0)
-		}
-	}
-	real, _ := r.Get("X-Real-IP")
-	if ip, ok := parseIP(real); ok {
-		return netip.AddrPortFrom(ip, 0)
-	}
-	return none
-}
-
-func parseIP(b []byte) (netip.Addr, bool) {
-	text := strings.Trim(string(b), " \t[]")
-	ip, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	return ip.Unmap().WithZone(""), true
 }

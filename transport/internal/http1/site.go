@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"heki/internal/netio"
+	"heki/transport/internal/web"
 )
 
 const (
@@ -55,6 +57,13 @@ func (s *Site) Await(c *netio.Conn, match func(*Request) int) (r Request, n int,
 func (s *Site) Serve(c *netio.Conn) error {
 	_, _, err := s.Await(c, NotFound)
 	return err
+}
+
+// Source is the client that r names when peer is in trusted; see web.Source.
+func Source(trusted []netip.Prefix, peer net.Addr, r *Request) netip.AddrPort {
+	forwarded, _ := r.Get("X-Forwarded-For")
+	realIP, _ := r.Get("X-Real-IP")
+	return web.Source(trusted, peer, forwarded, realIP)
 }
 
 // NotFound is the status of an ordinary request where there is nothing: files are for GET, HEAD and
