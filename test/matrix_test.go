@@ -9,10 +9,8 @@ import (
 // lane is a lane of a client and what its real program can do.
 type lane struct {
 	harness.Lane
-	tcp      bool // drive TCP too; off where a lane differs from another in UDP only
-	udp      harness.Cone
-	halfUp   bool // forwards the end of the client's side alone
-	halfDown bool // survives the end of the remote side alone
+	tcp bool // drive TCP too; off where a lane differs from another in UDP only
+	udp harness.Cone
 }
 
 // transports are the roads of the matrix; sing-box puts early data into the path too.
@@ -54,11 +52,6 @@ func lanes(client string, road harness.Road) []lane {
 		utls := at("utls", 1)
 		utls.UTLS = "chrome"
 		list = append(list, lane{Lane: utls, tcp: true, udp: list[0].udp})
-	}
-	for i := range list {
-		// A WebSocket has no half-close; Xray never forwards one; Mux.Cool's End closes both halves.
-		list[i].halfUp = false
-		list[i].halfDown = list[i].halfUp
 	}
 	return list
 }
@@ -105,7 +98,6 @@ func testCell(t *testing.T, client string, road harness.Road) {
 			if l.tcp {
 				harness.CheckTCP(t, way, targets, 8<<20)
 				t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, targets, 40) })
-				t.Run("half-close", func(t *testing.T) { harness.CheckHalfClose(t, way, targets, l.halfUp, l.halfDown) })
 			}
 			t.Run("udp", func(t *testing.T) { harness.CheckUDP(t, socks, targets, l.udp) })
 		})

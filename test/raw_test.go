@@ -46,7 +46,7 @@ func TestRaw(t *testing.T) {
 			targets := harness.StartTargets(t)
 			harness.CheckTCP(t, raw, targets, 1<<20)
 			t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, raw, targets, 40) })
-			t.Run("half-close", func(t *testing.T) { harness.CheckHalfClose(t, raw, targets, true, true) })
+			t.Run("half-close", func(t *testing.T) { harness.CheckHalfClose(t, raw, targets) })
 		})
 	}
 }

@@ -60,12 +60,13 @@ func tryOpen(w Way, destination, command string) (Duplex, error) {
 // exceed 8192 bytes ("failed to write A request payload > common/buf: buffer is full").
 type Gentle struct{ Way }
 
-// CheckTCP moves size bytes each way, alone and at once, compares hashes, lets the remote side speak
-// first and reaches a destination by name.
+// CheckTCP moves size bytes each way, alone and at once, compares hashes, closes right after the last
+// byte, lets the remote side speak first and reaches a destination by name.
 func CheckTCP(t *testing.T, w Way, to *Targets, size int64) {
 	t.Run("upload", func(t *testing.T) { checkUpload(t, w, to.TCP, size) })
 	t.Run("download", func(t *testing.T) { checkDownload(t, w, to.TCP, size) })
 	t.Run("duplex", func(t *testing.T) { checkDuplex(t, w, to.TCP, size) })
+	t.Run("close", func(t *testing.T) { checkClose(t, w, to, size) })
 	t.Run("banner", func(t *testing.T) { checkBanner(t, w, to.Banner) })
 	t.Run("domain", func(t *testing.T) { checkUpload(t, w, ByName(to.TCP), 64<<10) })
 }
@@ -95,6 +96,33 @@ func checkDownload(t *testing.T, w Way, destination string, size int64) {
 	}
 	if want := StreamSum(seed, size); got != want {
 		t.Errorf("got %d bytes that hash to %s, want %d and %s", n, got, size, want)
+	}
+}
+
+// checkClose proves that nothing is lost when we close right after our last byte, and that the remote
+// side learns of it.
+func checkClose(t *testing.T, w Way, to *Targets, size int64) {
+	id := rand.Uint64()
+	conn := open(t, w, to.TCP, fmt.Sprintf("tail %d\n", id))
+	if _, err := io.CopyN(conn, Stream(id), size); err != nil {
+		t.Fatalf("send: %v", err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantResult(t, to, id, size)
+}
+
+// wantResult wants the target of a connection to have read the first size bytes of Stream(id).
+func wantResult(t *testing.T, to *Targets, id uint64, size int64) {
+	t.Helper()
+	select {
+	case got := <-to.Result(id):
+		if want := fmt.Sprintf("%d %s", size, StreamSum(id, size)); got != want {
+			t.Errorf("remote side read %q, want %q", got, want)
+		}
+	case <-time.After(checkTimeout):
+		t.Error("remote side never saw our end")
 	}
 }
 
@@ -173,22 +201,17 @@ func shortConnection(w Way, destination string, i int) error {
 }
 
 // CheckHalfClose finishes one direction and uses the other.
-// up: the client finishes sending, then the remote side still answers.
+// up: we finish sending, then the remote side still answers.
 // down: the remote side finishes sending, then still receives.
-// What a real client does not forward is not asked for.
-func CheckHalfClose(t *testing.T, w Way, to *Targets, up, down bool) {
+func CheckHalfClose(t *testing.T, w Way, to *Targets) {
 	const size = 256 << 10
-	if up {
-		t.Run("up", func(t *testing.T) { checkHalfUp(t, w, to, size) })
-	}
-	if down {
-		t.Run("down", func(t *testing.T) { checkHalfDown(t, w, to, size) })
-	}
+	t.Run("up", func(t *testing.T) { checkHalfUp(t, w, to, size) })
+	t.Run("down", func(t *testing.T) { checkHalfDown(t, w, to, size) })
 }
 
 func checkHalfUp(t *testing.T, w Way, to *Targets, size int64) {
 	seed := rand.Uint64()
-	conn := open(t, w, to.TCP, "tail\n")
+	conn := open(t, w, to.TCP, fmt.Sprintf("tail %d\n", seed))
 	if _, err := io.CopyN(conn, Stream(seed), size); err != nil {
 		t.Fatalf("send: %v", err)
 	}
@@ -212,14 +235,7 @@ func checkHalfDown(t *testing.T, w Way, to *Targets, size int64) {
 		t.Fatalf("send after the remote side's end: %v", err)
 	}
 	conn.CloseWrite()
-	select {
-	case got := <-to.Result(id):
-		if want := fmt.Sprintf("%d %s", size, StreamSum(id, size)); got != want {
-			t.Errorf("remote side read %q, want %q", got, want)
-		}
-	case <-time.After(checkTimeout):
-		t.Error("remote side never saw our end")
-	}
+	wantResult(t, to, id, size)
 }
 
 // CheckRefused proves that a lane with an unknown account reaches nothing.

@@ -23,7 +23,7 @@ func TestChecksWithoutProxy(t *testing.T) {
 		to := StartTargets(t)
 		CheckTCP(t, way, to, 1<<20)
 		CheckParallel(t, way, to, 40)
-		CheckHalfClose(t, way, to, true, true)
+		CheckHalfClose(t, way, to)
 	}
 }
 

@@ -111,7 +111,8 @@ func (s *Targets) accept(l net.Listener, handle func(net.Conn)) {
 //	echo [ID]       send back what comes, until the client has finished; Result(ID) then tells
 //	sink N          read N bytes, answer with their SHA-256 as a line
 //	source N SEED   send N bytes of Stream(SEED), close
-//	tail            read until the client has finished, answer "N SHA-256" as a line
+//	tail ID         read until the client has finished, answer "N SHA-256" as a line; Result(ID) is
+//	                the same
 //	first N SEED ID send N bytes of Stream(SEED), finish sending, read on until the client has
 //	                finished too; Result(ID) is then "N SHA-256" of what was read
 //	ack COMMAND     say ack, then obey
@@ -149,24 +150,30 @@ func (s *Targets) serve(conn net.Conn) {
 		}
 		io.CopyN(conn, Stream(seed), n)
 	case "tail":
-		size, sum, err := Digest(in)
-		if err != nil {
+		if _, err := fmt.Sscan(args, &id); err != nil {
 			return
 		}
-		fmt.Fprintf(conn, "%d %s\n", size, sum)
+		text := summary(in)
+		fmt.Fprintf(conn, "%s\n", text)
+		s.result(id) <- text
 	case "first":
 		if _, err := fmt.Sscan(args, &n, &seed, &id); err != nil {
 			return
 		}
 		io.CopyN(conn, Stream(seed), n)
 		conn.(*net.TCPConn).CloseWrite()
-		size, sum, err := Digest(in)
-		text := fmt.Sprintf("%d %s", size, sum)
-		if err != nil {
-			text += " " + err.Error()
-		}
-		s.result(id) <- text
+		s.result(id) <- summary(in)
 	}
+}
+
+// summary reads r to its end: "N SHA-256", and the error if that is no proper end.
+func summary(r io.Reader) string {
+	size, sum, err := Digest(r)
+	text := fmt.Sprintf("%d %s", size, sum)
+	if err != nil {
+		text += " " + err.Error()
+	}
+	return text
 }
 
 // Result is the channel on which a connection with this id says once that it is over, as far as its
