@@ -75,4 +75,11 @@ const fallbackIdle = 5 * time.Minute
 // force, has come: neither an answer nor the moment of closing tells what was wrong.
 func drain(conn net.Conn) {
 	_, _ = io.CopyN(io.Discard, conn, drainLimit)
+	// Closing with unread bytes resets the connection, which an orderly end must not look like.
+	if conn.SetReadDeadline(time.Now().Add(lastLook)) == nil {
+		_, _ = io.CopyN(io.Discard, conn, drainLimit)
+	}
 }
+
+// lastLook is how long bytes that arrived with the deadline are waited for.
+const lastLook = 100 * time.Millisecond

@@ -261,7 +261,7 @@ func (p Protocol) testGarbage(t *testing.T) {
 	settle(s)
 	goroutines, files := runtime.NumGoroutine(), openFiles()
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 400)
+	slots := make(chan struct{}, 600)
 	for i := range flights {
 		slots <- struct{}{}
 		wg.Go(func() {
@@ -277,10 +277,10 @@ func (p Protocol) testGarbage(t *testing.T) {
 			c.SetDeadline(start.Add(30 * time.Second))
 			c.Write(first)
 			if err := silence(c); err != nil {
-				t.Errorf("%q: %v", first, err)
+				t.Errorf("%.40q: %v", first, err)
 			}
 			if d := time.Since(start); d < handshake-50*time.Millisecond {
-				t.Errorf("%q: closed after %s, which tells it from other garbage", first, d)
+				t.Errorf("%.40q: closed after %s, which tells it from other garbage", first, d)
 			}
 		})
 	}

@@ -31,7 +31,7 @@ type Protocol struct {
 }
 
 // handshake is short, since those who are not users are left waiting for it.
-const handshake = 300 * time.Millisecond
+const handshake = 500 * time.Millisecond
 
 // Server is a running inbound.
 type Server struct {
