@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"heki/internal/netio"
 	"heki/option"
 	"heki/transport"
+	"heki/transport/proxyproto"
 	"heki/transport/tcp"
 	"heki/transport/tls"
 )
@@ -28,8 +30,8 @@ type Handler interface {
 	ServeStream(ctx context.Context, conn *netio.Conn, md *adapter.Metadata) error
 }
 
-// Stream is the chassis of every inbound over TCP: it listens, does TLS and the transport, sets the
-// handshake deadline and treats those who are not users.
+// Stream is the chassis of every inbound over TCP: it listens, reads the PROXY header, does TLS and the
+// transport, sets the handshake deadline and treats those who are not users.
 type Stream struct {
 	tag, protocol string
 	o             *option.Stream
@@ -38,6 +40,7 @@ type Stream struct {
 	listeners     *tcp.Pool
 	tls           *tls.Server
 	transport     transport.Server
+	trusted       []netip.Prefix // peers whose PROXY header is believed; none: all
 	ids           atomic.Uint32
 
 	cancel context.CancelFunc
@@ -56,8 +59,8 @@ func NewStream(env Env, tag, protocol string, o *option.Stream, h Handler) (*Str
 		log: env.Log.With("inbound", tag), listeners: env.Listeners,
 		conns: make(map[net.Conn]struct{}),
 	}
-	trusted, err := prefixes(o.TrustedProxies)
-	if err != nil {
+	var err error
+	if s.trusted, err = prefixes(o.TrustedProxies); err != nil {
 		return nil, err
 	}
 	if o.TLS != nil && o.TLS.Enabled {
@@ -65,7 +68,7 @@ func NewStream(env Env, tag, protocol string, o *option.Stream, h Handler) (*Str
 			return nil, fmt.Errorf("tls: %w", err)
 		}
 	}
-	if s.transport, err = transport.NewServer(o.Transport, trusted); err != nil {
+	if s.transport, err = transport.NewServer(o.Transport, s.trusted); err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
 	return s, nil
@@ -225,7 +228,12 @@ func (s *Stream) handle(ctx context.Context, raw net.Conn) {
 	if err := raw.SetDeadline(s.deadline()); err != nil {
 		return
 	}
-	conn, err := s.secure(ctx, raw)
+	plain, err := s.unproxy(raw, &md)
+	if err != nil {
+		s.debug(ctx, "proxy protocol", &md, err)
+		return
+	}
+	conn, err := s.secure(ctx, plain)
 	if err != nil {
 		s.debug(ctx, "tls handshake", &md, err)
 		return
@@ -257,6 +265,33 @@ func (s *Stream) deadline() time.Time {
 		d = constant.HandshakeTimeout
 	}
 	return time.Now().Add(d + rand.N(d/4))
+}
+
+// unproxy takes the PROXY header off raw when the inbound expects one from its peer, and notes the
+// client. The local address stays the socket's: it is the one that answers go out from.
+func (s *Stream) unproxy(raw net.Conn, md *adapter.Metadata) (net.Conn, error) {
+	required := s.o.ProxyProtocol == option.ProxyRequired
+	if !required && s.o.ProxyProtocol != option.ProxyOptional {
+		return raw, nil
+	}
+	peer := md.Source.Addr()
+	if len(s.trusted) > 0 && !slices.ContainsFunc(s.trusted, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+		if required {
+			return nil, fmt.Errorf("%w: %s is not in trusted_proxies", proxyproto.ErrMissing, peer)
+		}
+		return raw, nil
+	}
+	conn := netio.NewConn(raw)
+	source, _, err := proxyproto.Read(conn, required)
+	switch {
+	case err != nil:
+		conn.Drop()
+		return nil, err
+	case !source.IsValid():
+		return conn, nil
+	}
+	md.Source = source
+	return proxyproto.NewConn(conn, source), nil
 }
 
 func (s *Stream) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {

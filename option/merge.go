@@ -59,6 +59,7 @@ func mergeListen(n, d *Listen) Listen {
 		TCPTimeout:       cmp.Or(n.TCPTimeout, d.TCPTimeout),
 		UDPTimeout:       cmp.Or(n.UDPTimeout, d.UDPTimeout),
 		HandshakeTimeout: cmp.Or(n.HandshakeTimeout, d.HandshakeTimeout),
+		ProxyProtocol:    cmp.Or(n.ProxyProtocol, d.ProxyProtocol),
 		TrustedProxies:   firstList(n.TrustedProxies, d.TrustedProxies),
 	}
 }

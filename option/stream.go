@@ -70,8 +70,16 @@ type Listen struct {
 	TCPTimeout       Duration         `json:"tcp_timeout,omitempty"`                // idle; default 2h, "-1s" is never
 	UDPTimeout       Duration         `json:"udp_timeout,omitempty" also:"seconds"` // idle; default 2m
 	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"`          // default 10s, 1s to 1m
-	TrustedProxies   Listable[string] `json:"trusted_proxies,omitempty"`            // CIDRs whose X-Forwarded-For is believed
+	ProxyProtocol    string           `json:"proxy_protocol,omitempty"`             // off (default), optional, required: a PROXY header before TLS
+	TrustedProxies   Listable[string] `json:"trusted_proxies,omitempty"`            // CIDRs whose X-Forwarded-For and PROXY header are believed
 }
+
+// Values of proxy_protocol.
+const (
+	ProxyOff      = "off"
+	ProxyOptional = "optional"
+	ProxyRequired = "required"
+)
 
 // Server is an address to connect to.
 type Server struct {

@@ -171,6 +171,11 @@ func (l *Listen) check(at Path) error {
 	}
 	r.join(durationIn(at.Key("udp_timeout"), l.UDPTimeout, minIdle, maxUDPIdle))
 	r.join(durationIn(at.Key("handshake_timeout"), l.HandshakeTimeout, minHandshake, maxHandshake))
+	switch l.ProxyProtocol {
+	case "", ProxyOff, ProxyOptional, ProxyRequired:
+	default:
+		r.add(at.Key("proxy_protocol"), "is %q, must be off, optional or required", short(l.ProxyProtocol))
+	}
 	for i, text := range l.TrustedProxies {
 		prefix, err := parsePrefix(text)
 		if err != nil {

@@ -65,6 +65,9 @@ func TestInboundMessages(t *testing.T) {
 			`inbounds[0].bind_interface: is "a/b", must be the name of a network interface such as eth0, at most 15 characters`,
 			`inbounds[0].trusted_proxies: is "10.0.0.0/33", must be a CIDR such as 10.0.0.0/8`,
 		}},
+		{"proxy protocol", inboundWith(`"proxy_protocol": "force"`), []string{
+			`inbounds[0].proxy_protocol: is "force", must be off, optional or required`,
+		}},
 		{"fallback", inboundWith(`"fallback": {"server": "a.example:80"}, "fallback_for_alpn": {"": {"server": "1.2.3.4", "server_port": 1}}`), []string{
 			`inbounds[0].fallback.server_port: is required, 1 to 65535`,
 			`inbounds[0].fallback.server: is "a.example:80", must be a host name or an IP address, without a port`,
