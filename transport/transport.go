@@ -10,6 +10,8 @@ import (
 
 	"heki/constant"
 	"heki/option"
+	"heki/transport/httpheader"
+	"heki/transport/httpupgrade"
 	"heki/transport/ws"
 )
 
@@ -21,6 +23,9 @@ type Server interface {
 	//
 	// A deadline of conn bounds the time until handle, which clears it. The error is why conn brought
 	// no stream.
+	//
+	// Where a connection carries many streams, handle runs in a goroutine of its own for each, and
+	// recovers from its panics itself: nobody else can.
 	Serve(ctx context.Context, conn net.Conn, handle func(ctx context.Context, conn net.Conn, source netip.AddrPort)) error
 }
 
@@ -32,6 +37,10 @@ func NewServer(o *option.Transport, trusted []netip.Prefix) (Server, error) {
 		return nil, nil
 	case constant.TransportWS:
 		return ws.New(o, trusted)
+	case constant.TransportHTTPUpgrade:
+		return httpupgrade.New(o, trusted)
+	case constant.TransportTCPHTTPHeader:
+		return httpheader.New(o)
 	}
 	return nil, fmt.Errorf("transport %q is unknown", o.Type)
 }
@@ -39,7 +48,8 @@ func NewServer(o *option.Transport, trusted []netip.Prefix) (Server, error) {
 // ALPN returns the protocols that a transport needs TLS to negotiate; none for plain TCP, which takes
 // any.
 func ALPN(o *option.Transport) []string {
-	if kind(o) == constant.TransportWS {
+	switch kind(o) {
+	case constant.TransportWS, constant.TransportHTTPUpgrade:
 		return []string{"http/1.1"}
 	}
 	return nil

@@ -42,6 +42,8 @@ func TestNewServer(t *testing.T) {
 		{&option.Transport{}, "<nil>", nil, ""},
 		{&option.Transport{Type: "tcp"}, "<nil>", nil, ""},
 		{&option.Transport{Type: "ws"}, "*ws.Server", []string{"http/1.1"}, ""},
+		{&option.Transport{Type: "httpupgrade"}, "*httpupgrade.Server", []string{"http/1.1"}, ""},
+		{&option.Transport{Type: "tcp_http_header"}, "*httpheader.Server", nil, ""},
 		{&option.Transport{Type: "kcp"}, "<nil>", nil, `transport "kcp" is unknown`},
 	} {
 		s, err := NewServer(tt.o, nil)

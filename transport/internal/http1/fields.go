@@ -5,10 +5,13 @@ import (
 	"strconv"
 )
 
+// Fields are the header lines of a request or response.
+type Fields []byte
+
 // Get returns the value of the first header field of that name, compared without case, and how many
 // there are.
-func (r *Request) Get(name string) (value []byte, count int) {
-	r.each(func(n, v []byte) {
+func (f Fields) Get(name string) (value []byte, count int) {
+	f.each(func(n, v []byte) {
 		if !equalFold(n, name) {
 			return
 		}
@@ -21,9 +24,9 @@ func (r *Request) Get(name string) (value []byte, count int) {
 }
 
 // Has says whether a comma-separated field holds a token, compared without case.
-func (r *Request) Has(name, token string) bool {
+func (f Fields) Has(name, token string) bool {
 	found := false
-	r.each(func(n, v []byte) {
+	f.each(func(n, v []byte) {
 		if found || !equalFold(n, name) {
 			return
 		}
@@ -37,15 +40,15 @@ func (r *Request) Has(name, token string) bool {
 	return found
 }
 
-// each calls f with every well-formed field. Lines without a colon and with blanks in the name are
+// each calls found with every well-formed field. Lines without a colon and with blanks in the name are
 // passed over, as nginx does.
-func (r *Request) each(f func(name, value []byte)) {
-	for line := range bytes.SplitSeq(r.fields, []byte{'\n'}) {
+func (f Fields) each(found func(name, value []byte)) {
+	for line := range bytes.SplitSeq(f, []byte{'\n'}) {
 		name, value, ok := bytes.Cut(trimCR(line), []byte{':'})
 		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") {
 			continue
 		}
-		f(name, bytes.Trim(value, " \t"))
+		found(name, bytes.Trim(value, " \t"))
 	}
 }
 
@@ -68,7 +71,7 @@ func equalFold(b []byte, s string) bool {
 
 // parseFields checks the fields and reads those that say how the connection goes on.
 func (r *Request) parseFields() error {
-	for line := range bytes.SplitSeq(r.fields, []byte{'\n'}) {
+	for line := range bytes.SplitSeq(r.Fields, []byte{'\n'}) {
 		if i := bytes.IndexAny(trimCR(line), "\x00\r"); i >= 0 {
 			return refuse(400, "control character in a header")
 		}

@@ -37,8 +37,8 @@ type Request struct {
 	// KeepAlive says that another request may follow on the connection.
 	KeepAlive bool
 	// Body is the length of the body in bytes, -1 when it is chunked.
-	Body   int64
-	fields []byte // header lines
+	Body int64
+	Fields
 }
 
 // Scan looks for the end of a head in b, of which the first seen bytes were there last time without
@@ -106,7 +106,7 @@ func checkLength(b []byte, end int) (int, error) {
 // Parse decodes a head that Scan found to be complete. It keeps references to head.
 func Parse(head []byte) (Request, error) {
 	line, fields, _ := bytes.Cut(head[emptyLines(head):], []byte{'\n'})
-	r := Request{fields: fields}
+	r := Request{Fields: fields}
 	if err := r.parseLine(trimCR(line)); err != nil {
 		return r, err
 	}

@@ -84,6 +84,22 @@ func (p Path) Rest(path []byte) (rest []byte, ok bool) {
 	return bytes.CutPrefix([]byte(plain), []byte(p))
 }
 
+// Encoded is the path as it goes into a request. What is percent-encoded stays so.
+func (p Path) Encoded() string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for _, c := range []byte(p) {
+		if c > ' ' && c < 0x7f && c != '?' && c != '#' {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
+	}
+	return b.String()
+}
+
 // Field is one header.
 type Field struct{ Name, Value string }
 

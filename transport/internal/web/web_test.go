@@ -91,3 +91,13 @@ func TestSource(t *testing.T) {
 		}
 	}
 }
+
+// An encoded path asks for what the path is.
+func TestEncoded(t *testing.T) {
+	for _, path := range []string{"/", "/a b", "/ü", "/a%20b", "/a#b", "/\"<>"} {
+		encoded := NewPath(path).Encoded()
+		if !NewPath(path).Equal([]byte(encoded)) {
+			t.Errorf("%q: %q", path, encoded)
+		}
+	}
+}
