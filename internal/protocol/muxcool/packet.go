@@ -108,7 +108,7 @@ func (p *packetConn) waitLocked() error {
 		switch {
 		case p.closed:
 			err = net.ErrClosed
-		case p.read.over():
+		case p.read.Over():
 			return os.ErrDeadlineExceeded
 		case p.queue.len() > 0:
 			return nil
@@ -122,7 +122,7 @@ func (p *packetConn) waitLocked() error {
 		p.mu.Unlock()
 		select {
 		case <-p.ready:
-		case <-p.read.done():
+		case <-p.read.Done():
 		}
 	}
 }

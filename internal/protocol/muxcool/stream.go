@@ -158,7 +158,7 @@ func (st *stream) waitLocked() error {
 		switch {
 		case st.closed:
 			err = net.ErrClosed
-		case st.read.over():
+		case st.read.Over():
 			return os.ErrDeadlineExceeded
 		case st.queue.len() > 0:
 			return nil
@@ -172,7 +172,7 @@ func (st *stream) waitLocked() error {
 		st.mu.Unlock()
 		select {
 		case <-st.ready:
-		case <-st.read.done():
+		case <-st.read.Done():
 		}
 	}
 }

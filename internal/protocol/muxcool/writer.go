@@ -58,8 +58,8 @@ func (l *link) sever() {
 
 // send writes one whole frame. It waits for its turn until the deadline, and gives up with
 // io.ErrClosedPipe when the link is cut.
-func (l *link) send(frame []byte, d *deadline) error {
-	if d.over() {
+func (l *link) send(frame []byte, d *wire.Deadline) error {
+	if d.Over() {
 		return os.ErrDeadlineExceeded
 	}
 	if err := l.s.out.acquire(l.cut, d); err != nil {
@@ -77,7 +77,7 @@ func (l *link) send(frame []byte, d *deadline) error {
 }
 
 // acquire waits for the turn of a frame.
-func (w *writer) acquire(cut <-chan struct{}, d *deadline) error {
+func (w *writer) acquire(cut <-chan struct{}, d *wire.Deadline) error {
 	select {
 	case w.busy <- struct{}{}:
 		return nil
@@ -90,7 +90,7 @@ func (w *writer) acquire(cut <-chan struct{}, d *deadline) error {
 		return io.ErrClosedPipe
 	case <-w.done:
 		return ErrClosed
-	case <-d.done():
+	case <-d.Done():
 		return os.ErrDeadlineExceeded
 	}
 }
@@ -134,7 +134,7 @@ func (w *writer) end(id uint16, failed bool) {
 
 // flush sends the ends, as many as there are in one write.
 func (w *writer) flush() {
-	var never deadline
+	var never wire.Deadline
 	var out []byte
 	for {
 		w.mu.Lock()
