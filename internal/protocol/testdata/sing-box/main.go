@@ -70,4 +70,5 @@ func main() {
 	s.dump("trojan", "sing-udp-first-packet")
 	trojan.WritePacket(&s, packet("other"), M.ParseSocksaddr("[2001:db8::1]:54"))
 	s.dump("trojan", "sing-udp-frame-ipv6")
+	vmessVectors(&s, "66ad4540-b58c-4ad2-9926-ea63445a9b57")
 }

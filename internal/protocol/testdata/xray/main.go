@@ -73,4 +73,5 @@ func main() {
 	pw := &trojan.PacketWriter{Writer: tw, Target: net.UDPDestination(net.ParseAddress("1.2.3.4"), 53)}
 	pw.WriteMultiBuffer(one("query"))
 	s.dump("trojan", "xray-udp-first-packet")
+	vmessVectors(&s, id)
 }
