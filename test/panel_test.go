@@ -60,9 +60,9 @@ func TestPanelBilling(t *testing.T) {
 			want := s.move(t, c)
 			s.billed(t, "after reports", want)
 			for id := range want {
-				if alive := s.panel.Alive(nodeID, id); !slices.Equal(alive, []string{harness.Loopback}) {
-					t.Errorf("addresses of user %d: %v, want %s", id, alive, harness.Loopback)
-				}
+				eventually(t, fmt.Sprintf("the address of user %d", id), func() bool {
+					return slices.Equal(s.panel.Alive(nodeID, id), []string{harness.Loopback})
+				})
 			}
 			p.Stop()
 			s.billed(t, "after the final report", want)
