@@ -48,7 +48,7 @@ func TestFallback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			web := harness.StartWeb(t)
-			raw := startRaw(t, road, func(in harness.JSON) {
+			raw, _ := startRaw(t, road, func(in harness.JSON) {
 				in["fallback"] = harness.JSON{"server": harness.Loopback, "server_port": web.Port}
 			})
 			for _, p := range probes(t, raw) {
@@ -78,7 +78,7 @@ func TestNoFallback(t *testing.T) {
 	for name, road := range rawRoads() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			raw := startRaw(t, road, func(in harness.JSON) {
+			raw, _ := startRaw(t, road, func(in harness.JSON) {
 				if harness.UnderTest() == harness.Heki {
 					in["handshake_timeout"] = "2s"
 				}

@@ -199,3 +199,39 @@ func TestPanelFailures(t *testing.T) {
 		})
 	}
 }
+
+// TestPanelBadNode has a node that heki cannot serve beside one that it can: neither start nor sync
+// of the good one suffers.
+func TestPanelBadNode(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, harness.Road{Protocol: "vless"}, 2, func(config harness.JSON) {
+		entry := config["panels"].([]harness.JSON)[0]
+		entry["nodes"] = append(entry["nodes"].([]harness.JSON), harness.JSON{"id": 2}, harness.JSON{"id": 3})
+	})
+	s.panel.SetNode(paneltest.Node{ID: 2, Protocol: "mieru", Port: 1})
+	// Node 3 is not on the panel at all.
+	p := s.start(t)
+	c := s.client(t, harness.SingBox)
+	kept := startFlow(t, c.Socks("1"), s.targets.TCP)
+	s.nextSync(t)
+	s.nextSync(t)
+	kept.alive(t, "a connection of the good node")
+	p.WaitLog(t, "node 2")
+	p.WaitLog(t, "node 3")
+	kept.finish(t)
+}
+
+// TestPanelNodeChange moves a node to another port while a connection is open: new clients find it
+// there, the old connection lives on.
+func TestPanelNodeChange(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, harness.Road{Protocol: "vless"}, 1, nil)
+	p := s.start(t)
+	kept := startFlow(t, s.client(t, harness.SingBox).Socks("1"), s.targets.TCP)
+	s.port = harness.FreePort(t)
+	s.panel.SetNode(s.node())
+	p.WaitPort(t, harness.Address(s.port))
+	startFlow(t, s.client(t, harness.SingBox).Socks("1"), s.targets.TCP).finish(t)
+	kept.alive(t, "a connection to the old port")
+	kept.finish(t)
+}

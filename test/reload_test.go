@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"heki/panel/paneltest"
 	"heki/test/harness"
 )
 
@@ -58,4 +59,18 @@ func TestReload(t *testing.T) {
 		t.Errorf("dial of a removed inbound: %v", err)
 	}
 	kept.finish(t)
+}
+
+// TestPanelReload reloads an unchanged file: a panel node's connections live on and no byte is lost.
+func TestPanelReload(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, harness.Road{Protocol: "vless"}, 2, nil)
+	p := s.start(t)
+	kept := startFlow(t, s.client(t, harness.SingBox).Socks("1"), s.targets.TCP)
+	p.Signal(syscall.SIGHUP)
+	p.WaitLog(t, "configuration reloaded")
+	s.nextSync(t)
+	kept.alive(t, "a connection after the reload")
+	up, down := kept.finish(t)
+	s.billed(t, "over a reload", map[int]paneltest.Traffic{1: {Up: up, Down: down}})
 }

@@ -10,6 +10,7 @@ type Lane struct {
 	Name     string
 	User     User
 	Encoding string // sing-box, VLESS: how UDP travels; "", packetaddr, xudp
+	Flow     string // sing-box, VLESS
 	Mux      bool   // Xray: Mux.Cool, eight connections in one
 	UTLS     string // sing-box: the browser whose TLS handshake is copied; "" is Go's own
 }
@@ -61,6 +62,9 @@ func singBoxConfig(road Road, port uint16, cert *Certificate, lanes []Lane, port
 		if road.Protocol == "vless" {
 			out["uuid"] = lane.User.UUID
 			out["packet_encoding"] = lane.Encoding
+			if lane.Flow != "" {
+				out["flow"] = lane.Flow
+			}
 		} else {
 			out["password"] = lane.User.Password
 		}

@@ -65,6 +65,15 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Log is everything that the process has written so far, up to 4 MiB.
 func (p *Process) Log() string { return p.log.String() }
 
+// Descriptors counts the open files of the process; -1 where /proc does not tell.
+func (p *Process) Descriptors() int {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
+	if err != nil {
+		return -1
+	}
+	return len(entries)
+}
+
 // Exited is closed once the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
