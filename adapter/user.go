@@ -21,6 +21,7 @@ type Account struct {
 	SpeedBytes int64  // bytes per second each way; 0 is unlimited
 	ConnLimit  int    // open connections at once; 0 is unlimited
 	IPLimit    int    // source addresses at once; 0 is unlimited
+	AlterID    int    // VMess: above 0 for clients that authenticate the MD5 way
 }
 
 // User pairs an account with its meter and never changes. A sync that alters the account publishes

@@ -7,6 +7,7 @@ import "time"
 const (
 	TypeVLESS  = "vless"
 	TypeTrojan = "trojan"
+	TypeVMess  = "vmess"
 	TypeDirect = "direct"
 	TypeBlock  = "block"
 )

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"sort"
 	"strings"
+	"time"
 
 	"heki/adapter"
 	"heki/option"
@@ -21,6 +22,17 @@ type Env struct {
 	Router    adapter.Router
 	Listeners *tcp.Pool
 	Log       *slog.Logger
+	// Now is the corrected clock, for protocols that compare times with their clients. Nil is
+	// time.Now; see Time.
+	Now func() time.Time
+}
+
+// Time is the time by the corrected clock.
+func (e *Env) Time() time.Time {
+	if e.Now == nil {
+		return time.Now()
+	}
+	return e.Now()
 }
 
 // Constructor builds an inbound from validated options. It binds nothing yet.

@@ -15,6 +15,8 @@ func newInbound(typ string) InboundOptions {
 		return new(VLESS)
 	case constant.TypeTrojan:
 		return new(Trojan)
+	case constant.TypeVMess:
+		return new(VMess)
 	}
 	return nil
 }
@@ -40,8 +42,8 @@ type kind struct {
 
 var (
 	inboundKind = kind{
-		served:  []string{constant.TypeTrojan, constant.TypeVLESS},
-		planned: []string{"anytls", "hysteria2", "shadowsocks", "shadowsocksr", "vmess"},
+		served:  []string{constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
+		planned: []string{"anytls", "hysteria2", "shadowsocks", "shadowsocksr"},
 		never: []string{
 			"bridge", "cloudflared", "direct", "http", "hysteria", "mixed", "naive", "redirect",
 			"shadowtls", "snell", "socks", "tor", "tproxy", "tuic", "tun",

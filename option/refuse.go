@@ -66,6 +66,10 @@ func refusals(t reflect.Type) map[string]refusal {
 		return refusedListen
 	case reflect.TypeFor[VLESS]():
 		return refusedVLESS
+	case reflect.TypeFor[VMess]():
+		return refusedVMess
+	case reflect.TypeFor[VMessUser]():
+		return refusedVMessUser
 	case reflect.TypeFor[VLESSUser](), reflect.TypeFor[TrojanUser]():
 		return refusedUser
 	case reflect.TypeFor[TLS]():

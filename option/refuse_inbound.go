@@ -34,6 +34,20 @@ var refusedUser = map[string]refusal{
 	"level":      never("only Xray knows it"),
 }
 
+var refusedVMess = map[string]refusal{
+	"alterId":  {text: "belongs to a user; write users[].alterId"},
+	"security": never("the client chooses it"),
+	"uuid":     {text: "belongs to a user; write users[].uuid"},
+}
+
+var refusedVMessUser = map[string]refusal{
+	"alter_id": {text: "is written alterId"},
+	"email":    {text: "is Xray's; write name"},
+	"flow":     never("only VLESS knows it"),
+	"level":    never("only Xray knows it"),
+	"security": never("the client chooses it"),
+}
+
 // noCertificateNeeded are the members whose refusal explains a missing certificate.
 var noCertificateNeeded = []string{"certificate_path", "key_path"}
 

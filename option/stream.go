@@ -4,7 +4,7 @@ package option
 type Inbound struct {
 	Type    string         `json:"type"`
 	Tag     string         `json:"tag,omitempty"` // unique; default the type, then type-2, …
-	Options InboundOptions `json:"-"`             // *VLESS, *Trojan
+	Options InboundOptions `json:"-"`             // *VLESS, *Trojan, *VMess
 }
 
 // InboundOptions is implemented by the options of every inbound type.
