@@ -1,6 +1,9 @@
 package app_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -111,38 +114,56 @@ func checkNodes(t *testing.T, path string, b block) {
 // TestEveryOptionIsDocumented: a new field needs a line in docs/configuration.md.
 func TestEveryOptionIsDocumented(t *testing.T) {
 	doc := text(t, filepath.Join(root, "docs", "configuration.md"))
-	names := make(map[string]bool)
-	for _, of := range []any{option.Options{}, option.VLESS{}, option.Trojan{}, option.Direct{}, option.Block{}} {
-		collect(reflect.TypeOf(of), names)
+	files, err := filepath.Glob(filepath.Join(root, "option", "*.go"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(names) < 60 {
-		t.Errorf("found only %d options", len(names))
-	}
-	for name := range names {
-		if !regexp.MustCompile("`([a-z_]+\\.)?" + regexp.QuoteMeta(name) + "`").MatchString(doc) {
-			t.Errorf("docs/configuration.md does not mention `%s`", name)
+	found := 0
+	for _, path := range files {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
 		}
+		for name := range optionNames(t, path) {
+			found++
+			if !regexp.MustCompile("`([a-z_]+\\.)?" + regexp.QuoteMeta(name) + "`").MatchString(doc) {
+				t.Errorf("docs/configuration.md does not mention `%s` of %s", name, path)
+			}
+		}
+	}
+	if found < 60 {
+		t.Errorf("found only %d options", found)
 	}
 }
 
-// collect gathers the JSON names in t and below.
-func collect(t reflect.Type, names map[string]bool) {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map:
-		collect(t.Elem(), names)
-	case reflect.Struct:
-		for i := range t.NumField() {
-			field := t.Field(i)
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name == "-" || !field.IsExported() {
+// optionNames are the JSON names of the exported structs in a source file.
+func optionNames(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		of, ok := spec.Type.(*ast.StructType)
+		if !ok || !spec.Name.IsExported() {
+			return false
+		}
+		for _, field := range of.Fields.List {
+			if field.Tag == nil {
 				continue
 			}
-			if name != "" {
+			tag := reflect.StructTag(strings.Trim(field.Tag.Value, "`"))
+			if name, _, _ := strings.Cut(tag.Get("json"), ","); name != "" && name != "-" {
 				names[name] = true
 			}
-			collect(field.Type, names)
 		}
-	}
+		return false
+	})
+	return names
 }
 
 // TestLinks: a link to a file of this repository leads somewhere.
