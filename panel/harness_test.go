@@ -185,6 +185,9 @@ func (b *bench) start() {
 	synctest.Wait()
 }
 
+// stop ends this life of the process. Its inbounds go with it: a real one closes them before the service,
+// and a host that served on while the next life waits for the panel would count on meters whose ledger
+// nobody reports any more.
 func (b *bench) stop() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -192,10 +195,6 @@ func (b *bench) stop() {
 	if err := b.s.Close(ctx); err != nil {
 		b.t.Logf("close: %v", err)
 	}
-}
-
-// forget is the host of another process.
-func (b *bench) forget() {
 	b.host = newHost()
 	b.cfg.Host = b.host
 }

@@ -322,6 +322,36 @@ func (b *bench) moveAll(rng *rand.Rand) (moved int64) {
 	return moved
 }
 
+// While a panel that hangs keeps the next life waiting, nobody is served: the former process took its
+// inbounds and meters with it. What moves is counted in the new books from the snapshot on.
+func TestRestartWhilePanelHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		b := newBench(t, 1)
+		for id := 1; id <= 20; id++ {
+			b.panel.SetUser(paneltest.User{ID: id})
+		}
+		b.start()
+		moved := b.moveAll(rng)
+		b.panel.Fail(paneltest.Users, paneltest.Hang(false), 1)
+		b.stop()
+		b.start()
+		if n := b.moveAll(rng); n != 0 {
+			t.Errorf("%d bytes moved through inbounds that are gone", n)
+		}
+		b.pass(4 * time.Second)
+		again := b.moveAll(rng)
+		if again == 0 {
+			t.Error("not serving from the snapshot")
+		}
+		b.pass(3 * time.Minute)
+		defer b.stop()
+		if got := b.panel.Total(); got.Up+got.Down != moved+again {
+			t.Errorf("billed %d, want %d", got.Up+got.Down, moved+again)
+		}
+	})
+}
+
 // A service that never ran sends nothing: its journal waits.
 func TestCloseUnstarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

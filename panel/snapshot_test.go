@@ -18,7 +18,6 @@ func TestSnapshot(t *testing.T) {
 		want := b.host.users(tag1)
 		b.stop()
 
-		b.forget()
 		b.wire.SetDown(true)
 		b.start()
 		defer b.stop()
@@ -51,7 +50,6 @@ func TestSnapshotWhilePanelHangs(t *testing.T) {
 		b.panel.SetUser(paneltest.User{ID: 1})
 		b.start()
 		b.stop()
-		b.forget()
 		b.panel.Fail(paneltest.Any, paneltest.Hang(false), -1)
 		b.start()
 		defer b.stop()
@@ -79,7 +77,6 @@ func TestCorruptSnapshot(t *testing.T) {
 		if err := os.WriteFile(path, []byte(`{"version":1,"nodes":[{"id":1,"proto`), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b.forget()
 		b.wire.SetDown(true)
 		b.start()
 		defer b.stop()
