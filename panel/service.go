@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"reflect"
@@ -19,7 +18,6 @@ import (
 const (
 	checkpointEvery = 10 * time.Second // bounds what a crash costs
 	farewell        = 5 * time.Second  // for the last report of a node that was taken out of the configuration
-	maxConnsPerHost = 8                // a panel is not to be flooded by the nodes of one process
 )
 
 // Config is what a Service needs. Panels, Limits and Traffic are validated.
@@ -176,26 +174,16 @@ func (s *Service) say(level slog.Level, e *entry, format string, args ...any) {
 	}
 }
 
-// httpClient is the one of a panel. Connections are kept for the calls of one sync only: one that the
-// panel closed meanwhile would make a report ambiguous.
+// httpClient is the one of a panel.
 func (s *Service) httpClient(panel string) *http.Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.clients[panel]; c != nil {
 		return c
 	}
-	const keep = 3 * time.Second
 	transport := s.cfg.HTTP
 	if transport == nil {
-		transport = &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 10 * time.Second,
-			ForceAttemptHTTP2:   true,
-			MaxConnsPerHost:     maxConnsPerHost,
-			MaxIdleConnsPerHost: maxConnsPerHost,
-			IdleConnTimeout:     keep,
-		}
+		transport = newTransport()
 	}
 	c := &http.Client{
 		Transport:     transport,
