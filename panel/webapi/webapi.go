@@ -140,6 +140,8 @@ func (c *Caller) do(req *http.Request, call string) (*Answer, error) {
 		fail.Class, fail.Err = panel.Unclear, c.explain(resp, body)
 	case status >= 400:
 		fail.Class, fail.Err = panel.Refused, c.explain(resp, body)
+	case status == http.StatusSeeOther: // the one redirect that says the request was acted on: RFC 9110 §15.4.4
+		fail.Class, fail.Err = panel.Unclear, moved(resp)
 	case status >= 300:
 		fail.Class, fail.Err = panel.Refused, moved(resp)
 	case err != nil:
@@ -163,25 +165,36 @@ func read(resp *http.Response) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// progress notes how far a request came.
+// progress notes how far a request came. A report whose whole body may have reached the panel must never
+// pass for one that did not: it would be billed twice. So the only proof that counts is, for each
+// connection the transport gave the request to, that writing failed there.
+//
+// That is a proof: net/http reports an error of the write only when the connection refused bytes of the
+// body (TCP takes them in order, and a TLS record that lacks some cannot be read), and no part of a JSON
+// body that lacks its last byte is valid JSON. It writes through a buffer and reports success before the
+// last flush, which may fail later: then a report that did not arrive counts as one that may have. A
+// request that is cut by its context while the end is under way has no error yet and counts likewise.
+// When the panel answers before it has read all, the answer decides, or the broken write, and both are
+// true. The transport repeats a POST only if nothing of it was written; see panel.newTransport for how
+// HTTP/2 differs.
 type progress struct {
-	connected atomic.Bool // a connection was there, TLS included
-	broken    atomic.Bool // writing the request failed: the panel has no whole body
+	open atomic.Int32 // connections over which the whole request may have gone
 }
 
 func (p *progress) trace(req *http.Request) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
-			p.connected.Store(true)
-			p.broken.Store(false) // the transport may try again on another connection
+		GotConn: func(httptrace.GotConnInfo) { p.open.Add(1) }, // a connection is there, TLS included
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err != nil {
+				p.open.Add(-1)
+			}
 		},
-		WroteRequest: func(info httptrace.WroteRequestInfo) { p.broken.Store(info.Err != nil) },
 	}))
 }
 
 // class of a request that got no answer. In doubt it may have arrived.
 func (p *progress) class() panel.Class {
-	if !p.connected.Load() || p.broken.Load() {
+	if p.open.Load() == 0 {
 		return panel.Unreachable
 	}
 	return panel.Unclear
