@@ -19,10 +19,7 @@ import (
 
 // Run runs the suite.
 func Run(t *testing.T, p Protocol) {
-	t.Run("echo", func(t *testing.T) { p.testEcho(t) })
-	t.Run("half-close", func(t *testing.T) { p.testHalfClose(t) })
-	t.Run("first payload of 1 MiB", func(t *testing.T) { p.testFirstPayload(t) })
-	t.Run("split header", func(t *testing.T) { p.testSplitHeader(t) })
+	RunBody(t, p)
 	t.Run("wrong user", func(t *testing.T) { p.testWrongUser(t) })
 	t.Run("fallback", func(t *testing.T) { p.testFallback(t) })
 	t.Run("swap under load", func(t *testing.T) { p.testSwap(t) })
@@ -31,15 +28,72 @@ func Run(t *testing.T, p Protocol) {
 	t.Run("garbage", func(t *testing.T) { p.testGarbage(t) })
 }
 
-// open sends the header of user i and payload in one write and takes the answer header off.
-func (p Protocol) open(t testing.TB, s *Server, i int, dst net.Addr, payload []byte) *net.TCPConn {
+// RunBody runs the part of the suite that depends on how payload is carried, for protocols that have
+// several ways.
+func RunBody(t *testing.T, p Protocol) {
+	t.Run("echo", func(t *testing.T) { p.testEcho(t) })
+	t.Run("half-close", func(t *testing.T) { p.testHalfClose(t) })
+	t.Run("first payload of 1 MiB", func(t *testing.T) { p.testFirstPayload(t) })
+	t.Run("split header", func(t *testing.T) { p.testSplitHeader(t) })
+}
+
+// open sends the header of user i and payload in one write.
+func (p Protocol) open(t testing.TB, s *Server, i int, dst net.Addr, payload []byte) Conn {
 	t.Helper()
 	c := s.Dial(t)
 	t.Cleanup(func() { c.Close() })
-	if _, err := c.Write(append(p.Header(p.Account(i), dst), payload...)); err != nil {
+	stream := p.stream(i, dst, c)
+	if _, err := stream.Write(payload); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return stream
+}
+
+// stream is the end of user i.
+func (p Protocol) stream(i int, dst net.Addr, c Conn) Conn {
+	if p.Stream != nil {
+		return p.Stream(p.Account(i), dst, c)
+	}
+	return &plain{Conn: c, header: p.Header(p.Account(i), dst)}
+}
+
+// plain puts the header before the first write.
+type plain struct {
+	Conn
+	header []byte
+}
+
+func (p *plain) Write(b []byte) (int, error) {
+	if p.header == nil {
+		return p.Conn.Write(b)
+	}
+	_, err := p.Conn.Write(append(p.header, b...))
+	p.header = nil
+	return len(b), err
+}
+
+// halves writes its first write in two parts.
+type halves struct {
+	Conn
+	cut int // 0: done, or not wanted
+	n   int // length of the first write
+}
+
+func (h *halves) Write(b []byte) (int, error) {
+	if h.n == 0 {
+		h.n = len(b)
+	}
+	cut := min(h.cut, len(b))
+	h.cut = 0
+	if cut == 0 {
+		return h.Conn.Write(b)
+	}
+	if n, err := h.Conn.Write(b[:cut]); err != nil {
+		return n, err
+	}
+	time.Sleep(5 * time.Millisecond) // let the two parts arrive apart
+	n, err := h.Conn.Write(b[cut:])
+	return cut + n, err
 }
 
 // expect reads the answer header and want.
@@ -94,26 +148,27 @@ func (p Protocol) testFirstPayload(t *testing.T) {
 	rand.Read(payload)
 	c := s.Dial(t)
 	defer c.Close()
-	go c.Write(append(p.Header(p.Account(0), dst), payload...))
-	p.expect(t, c, payload)
+	stream := p.stream(0, dst, c)
+	go stream.Write(payload)
+	p.expect(t, stream, payload)
 }
 
 func (p Protocol) testSplitHeader(t *testing.T) {
 	s, dst := Start(t, p, option.Stream{}, 1), echo(t)
-	whole := append(p.Header(p.Account(0), dst), "hello"...)
+	try := func(cut int) (n int) {
+		c := &halves{Conn: s.Dial(t), cut: cut}
+		defer c.Close()
+		stream := p.stream(0, dst, c)
+		stream.Write([]byte("hello"))
+		got := make([]byte, len(p.Answer)+5)
+		if _, err := io.ReadFull(stream, got); err != nil || string(got[len(p.Answer):]) != "hello" {
+			t.Errorf("cut at %d: %q, %v", cut, got, err)
+		}
+		return c.n
+	}
 	var wg sync.WaitGroup
-	for cut := 1; cut < len(whole); cut++ {
-		wg.Go(func() {
-			c := s.Dial(t)
-			defer c.Close()
-			c.Write(whole[:cut])
-			time.Sleep(5 * time.Millisecond) // let the two parts arrive apart
-			c.Write(whole[cut:])
-			got := make([]byte, len(p.Answer)+5)
-			if _, err := io.ReadFull(c, got); err != nil || string(got[len(p.Answer):]) != "hello" {
-				t.Errorf("cut at %d: %q, %v", cut, got, err)
-			}
-		})
+	for cut, n := 1, try(0); cut < n; cut++ {
+		wg.Go(func() { try(cut) })
 	}
 	wg.Wait()
 }

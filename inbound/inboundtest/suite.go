@@ -28,6 +28,15 @@ type Protocol struct {
 	Header func(a adapter.Account, dst net.Addr) []byte
 	// Answer is what the server sends before the first byte of the remote.
 	Answer []byte
+	// Stream is the client's end of a TCP connection of a to dst over conn, whose header goes out with
+	// the first write. It is for protocols that encrypt: others leave it nil, Header and Answer say all.
+	Stream func(a adapter.Account, dst net.Addr, conn Conn) Conn
+}
+
+// Conn is a connection with a half-close.
+type Conn interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // handshake is short, since those who are not users are left waiting for it.

@@ -4,6 +4,7 @@ import (
 	"heki/inbound"
 	"heki/inbound/trojan"
 	"heki/inbound/vless"
+	"heki/inbound/vmess"
 	"heki/outbound"
 	"heki/outbound/block"
 	"heki/outbound/direct"
@@ -14,6 +15,7 @@ func inboundTypes() *inbound.Registry {
 	r := inbound.NewRegistry()
 	trojan.Register(r)
 	vless.Register(r)
+	vmess.Register(r, vmess.NewMemory())
 	return r
 }
 

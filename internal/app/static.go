@@ -104,6 +104,10 @@ func withoutUsers(in option.Inbound) option.Inbound {
 		bare := *o
 		bare.Users, bare.Limits = nil, nil
 		in.Options = &bare
+	case *option.VMess:
+		bare := *o
+		bare.Users, bare.Limits = nil, nil
+		in.Options = &bare
 	}
 	return in
 }
@@ -129,6 +133,17 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 		for i, u := range o.Users {
 			a := account(i, u.User)
 			a.Password = u.Password
+			accounts = append(accounts, a)
+		}
+	case *option.VMess:
+		stream = &o.Stream
+		for i, u := range o.Users {
+			a := account(i, u.User)
+			a.AlterID = u.AlterID
+			var err error
+			if a.UUID, err = option.ParseUUID(u.UUID); err != nil {
+				return meter.Limits{}, nil, fmt.Errorf("users[%d].uuid: %w", i, err)
+			}
 			accounts = append(accounts, a)
 		}
 	default:
