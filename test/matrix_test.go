@@ -91,10 +91,7 @@ func testCell(t *testing.T, client string, road harness.Road) {
 	for _, l := range ls {
 		t.Run(l.Name, func(t *testing.T) {
 			socks := c.Socks(l.Name)
-			var way harness.Way = socks
-			if client == harness.Xray && road.Protocol == "trojan" {
-				way = harness.Gentle{Way: socks}
-			}
+			way := wayOf(client, road, socks)
 			if l.tcp {
 				harness.CheckTCP(t, way, targets, 8<<20)
 				t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, targets, 40) })
@@ -103,4 +100,15 @@ func testCell(t *testing.T, client string, road harness.Road) {
 		})
 	}
 	t.Run("wrong-user", func(t *testing.T) { harness.CheckRefused(t, c.Socks(wrong.Name), targets) })
+}
+
+// wayOf spares a client what it cannot do on a road.
+func wayOf(client string, road harness.Road, socks harness.Socks) harness.Way {
+	switch {
+	case client == harness.Xray && road.Protocol == "trojan":
+		return harness.Gentle{Way: socks}
+	case client == harness.SingBox && road.EarlyData > 0:
+		return harness.Late{Way: socks}
+	}
+	return socks
 }

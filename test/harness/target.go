@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Banner is what the banner target says before it hears anything.
@@ -21,6 +22,9 @@ const Banner = "220 ready\r\n"
 
 // ack answers a command that asks for it.
 const ack = "ok\n"
+
+// lateness is far longer than the way of an upgrade's answer on loopback.
+const lateness = 100 * time.Millisecond
 
 // Targets are the servers behind the server under test.
 type Targets struct {
@@ -116,11 +120,16 @@ func (s *Targets) accept(l net.Listener, handle func(net.Conn)) {
 //	first N SEED ID send N bytes of Stream(SEED), finish sending, read on until the client has
 //	                finished too; Result(ID) is then "N SHA-256" of what was read
 //	ack COMMAND     say ack, then obey
+//	late COMMAND    obey after a pause
 func (s *Targets) serve(conn net.Conn) {
 	in := bufio.NewReader(conn)
 	line, err := in.ReadString('\n')
 	if err != nil {
 		return
+	}
+	line, late := strings.CutPrefix(line, "late ")
+	if late {
+		<-time.After(lateness)
 	}
 	line, acked := strings.CutPrefix(line, "ack ")
 	if acked {
