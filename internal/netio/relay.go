@@ -46,6 +46,7 @@ func (r *Relay) Run(client, remote net.Conn) error {
 type session struct {
 	client, remote net.Conn
 	moved          *atomic.Int64 // bytes both ways; the idle watch looks at its change
+	mute           atomic.Bool   // an end could not be passed on
 
 	mu       sync.Mutex
 	finished int
@@ -71,10 +72,18 @@ func (s *session) finish(r *Relay, err error) {
 		_ = s.remote.Close()
 		return
 	}
-	if first && r.HalfClosed > 0 {
+	switch {
+	case !first:
+	case s.mute.Load():
+		s.watch(muteTime)
+	case r.HalfClosed > 0:
 		s.watch(r.HalfClosed)
 	}
 }
+
+// muteTime is how long the other direction may be silent when the end of the first one cannot be said:
+// its peer waits for the whole connection to close.
+const muteTime = 5 * time.Second
 
 // watch starts or changes the idle timeout.
 func (s *session) watch(idle time.Duration) {
@@ -136,8 +145,12 @@ func (s *session) copy(dst io.Writer, src io.Reader, count func(int64), paced fu
 		return err
 	}
 	err = CloseWrite(dst)
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, net.ErrClosed) || isNotConnected(err) {
-		return nil // the peer learns of the end when the connection closes
+	if errors.Is(err, errors.ErrUnsupported) {
+		s.mute.Store(true) // the peer learns of the end when the connection closes
+		return nil
+	}
+	if errors.Is(err, net.ErrClosed) || isNotConnected(err) {
+		return nil
 	}
 	return err
 }

@@ -96,6 +96,25 @@ func TestRelayIdle(t *testing.T) {
 	})
 }
 
+// A client that cannot be told of an end must not wait for it as long as others do.
+func TestRelayWithoutHalfClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		user, client := net.Pipe()
+		remote, site := net.Pipe()
+		start := time.Now()
+		done := make(chan error, 1)
+		go func() { done <- (&Relay{Idle: time.Hour, HalfClosed: time.Hour}).Run(client, remote) }()
+		site.Close()
+		if _, err := user.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("err = %v, want EOF", err)
+		}
+		<-done
+		if d := time.Since(start); d > 2*muteTime {
+			t.Errorf("took %s", d)
+		}
+	})
+}
+
 func TestRelayAllocatesNothingPerChunk(t *testing.T) {
 	if raceEnabled {
 		return // the race detector empties pools at random

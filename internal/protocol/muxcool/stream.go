@@ -297,6 +297,18 @@ func (st *stream) Close() error {
 	return nil
 }
 
+// CloseWrite ends the stream for the client, who has no half-close and stops sending on End. What it
+// sent before is still read, then io.EOF. Xray's server does the same: whoever waits for the end of a
+// download must not wait for a timeout.
+func (st *stream) CloseWrite() error {
+	if st.isClosed() {
+		return net.ErrClosed
+	}
+	st.finish(io.EOF)
+	st.s.drop(st.link.id, st, false)
+	return nil
+}
+
 // ended implements session. What is queued is still read.
 func (st *stream) ended(*server) { st.finish(io.EOF) }
 

@@ -155,6 +155,39 @@ func TestStreamReadsTheRestAfterEnd(t *testing.T) {
 	})
 }
 
+// The end of a download reaches the client at once, and what it sent before is not lost.
+func TestStreamCloseWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rest := make(chan string, 1)
+		c := dial(t, Options{Handler: handler{stream: func(_ context.Context, conn net.Conn, _ M.Socksaddr) {
+			defer conn.Close()
+			synctest.Wait() // the client's bytes are queued
+			io.WriteString(conn, "all of it")
+			if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			if _, err := conn.Write([]byte("x")); err == nil {
+				t.Error("a write after the end went through")
+			}
+			b, err := io.ReadAll(conn)
+			if err != nil {
+				t.Error(err)
+			}
+			rest <- string(b)
+		}}})
+		c.open(1, "a.io:80", "request")
+		c.want(1, "all of it")
+		c.wantEnd(1, 0)
+		if got := <-rest; got != "request" {
+			t.Errorf("read %q after the end, want %q", got, "request")
+		}
+		c.silent()
+		if err := c.close(); err != nil {
+			t.Errorf("Serve = %v, want nil", err)
+		}
+	})
+}
+
 func TestStreamLosesItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := dial(t, Options{Handler: handler{stream: func(_ context.Context, conn net.Conn, _ M.Socksaddr) {
