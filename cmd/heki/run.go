@@ -24,9 +24,7 @@ func runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "serve until SIGTERM; SIGHUP reloads the configuration, SIGUSR1 reopens the log",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), path)
-		},
+		RunE:  func(*cobra.Command, []string) error { return serve(path) },
 	}
 	addConfigFlag(cmd, &path)
 	return cmd
@@ -41,7 +39,7 @@ func addConfigFlag(cmd *cobra.Command, path *string) {
 }
 
 // serve runs the configuration at path until a signal ends it.
-func serve(ctx context.Context, path string) error {
+func serve(path string) error {
 	options, err := load(path)
 	if err != nil {
 		return &exit{exitConfig, err}
@@ -54,9 +52,7 @@ func serve(ctx context.Context, path string) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)
-	if ctx == nil {
-		ctx = context.Background()
-	}
+	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may go away
 	a, err := app.New(options, logger.Slog())
 	if err != nil {
 		return &exit{exitConfig, err}
@@ -96,7 +92,9 @@ func reload(a *app.App, logger *log.Logger, path string) {
 		slog.Error("the new configuration is not used, the old one stays in force", "config", path, "err", err)
 		return
 	}
-	logger.SetLevel(options.Log.Level)
+	if err := logger.Reconfigure(options.Log); err != nil {
+		slog.Error("the log stays as it was", "err", err)
+	}
 	slog.Info("configuration reloaded", "config", path)
 }
 

@@ -69,6 +69,9 @@ func New(env outbound.Env, tag string, o *option.Direct) (adapter.Outbound, erro
 		}
 		d.control = control.Append(d.control, control.BindToInterface(nil, iface, -1))
 	}
+	if o.TCPFastOpen {
+		d.control = control.Append(d.control, fastOpen)
+	}
 	if o.RoutingMark != 0 {
 		d.control = control.Append(d.control, control.RoutingMark(o.RoutingMark))
 	}
