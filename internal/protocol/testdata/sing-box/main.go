@@ -70,5 +70,6 @@ func main() {
 	s.dump("trojan", "sing-udp-first-packet")
 	trojan.WritePacket(&s, packet("other"), M.ParseSocksaddr("[2001:db8::1]:54"))
 	s.dump("trojan", "sing-udp-frame-ipv6")
+	singmuxVectors()
 	vmessVectors(&s, "66ad4540-b58c-4ad2-9926-ea63445a9b57")
 }
