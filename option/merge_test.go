@@ -64,12 +64,14 @@ func TestMergeStream(t *testing.T) {
 		},
 		{
 			"limits part by part",
-			Stream{Limits: &Limits{UserIPs: 1}}, Stream{Limits: &Limits{UserIPs: 2, UserConns: 3}},
+			Stream{Limits: &Limits{UserIPs: 1}},
+			Stream{Limits: &Limits{UserIPs: 2, UserConns: 3}},
 			Stream{Limits: &Limits{UserIPs: 1, UserConns: 3}},
 		},
 		{
 			"fallbacks by ALPN",
-			Stream{FallbackForALPN: map[string]Server{"h2": {"a", 1}}}, Stream{FallbackForALPN: map[string]Server{"h2": {"b", 2}, "x": {"c", 3}}},
+			Stream{FallbackForALPN: map[string]Server{"h2": {"a", 1}}},
+			Stream{FallbackForALPN: map[string]Server{"h2": {"b", 2}, "x": {"c", 3}}},
 			Stream{FallbackForALPN: map[string]Server{"h2": {"a", 1}, "x": {"c", 3}}},
 		},
 	} {

@@ -2,6 +2,7 @@ package panel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -241,7 +242,7 @@ func (a *actor) serving() string {
 // returns the wait until the next try.
 func (a *actor) fromSnapshot(wait time.Duration) time.Duration {
 	n, accounts, saved, err := a.snapshot.load()
-	if err == errNoSnapshot {
+	if errors.Is(err, errNoSnapshot) {
 		return wait
 	}
 	if err != nil {

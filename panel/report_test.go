@@ -116,9 +116,13 @@ func TestAmbiguous(t *testing.T) {
 		billed  int64
 		held    int64
 	}{
-		{"hold", true, 5, 5}, {"hold", false, 0, 5}, {"", true, 5, 5},
-		{"retry", true, 10, 0}, {"retry", false, 5, 0},
-		{"drop", true, 5, 0}, {"drop", false, 0, 0},
+		{"hold", true, 5, 5},
+		{"hold", false, 0, 5},
+		{"", true, 5, 5},
+		{"retry", true, 10, 0},
+		{"retry", false, 5, 0},
+		{"drop", true, 5, 0},
+		{"drop", false, 0, 0},
 	} {
 		t.Run(fmt.Sprintf("%s applied=%t", tt.policy, tt.applied), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -79,8 +79,10 @@ func TestNodeChanges(t *testing.T) {
 		b.start()
 		defer b.stop()
 		first := b.host.users(tag1)[1]
-		row := paneltest.Node{ID: 1, Protocol: "trojan", Port: 443, Network: "ws", Path: "/x", TLS: 1, ServerName: "a.example.com",
-			Routes: []paneltest.Route{{ID: 1, Match: []string{"domain:ads.example"}, Action: "block"}, {ID: 2, Match: []string{"x"}, Action: "dns"}}}
+		row := paneltest.Node{
+			ID: 1, Protocol: "trojan", Port: 443, Network: "ws", Path: "/x", TLS: 1, ServerName: "a.example.com",
+			Routes: []paneltest.Route{{ID: 1, Match: []string{"domain:ads.example"}, Action: "block"}, {ID: 2, Match: []string{"x"}, Action: "dns"}},
+		}
 		b.panel.SetNode(row)
 		b.sync()
 		in := b.host.inbounds[tag1].opts

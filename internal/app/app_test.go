@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +45,6 @@ func load(t testing.TB, v object) *option.Options {
 // running is an App with its log.
 type running struct {
 	*App
-	log bytes.Buffer
 }
 
 func run(t testing.TB, v object) *running {
@@ -252,8 +250,10 @@ func TestPanelUsersComeAndGo(t *testing.T) {
 	}
 	defer server.Down()
 	a := run(t, object{
-		"panels": []object{{"name": "p", "type": "xboard", "url": server.URL, "key": "token",
-			"nodes": []object{{"id": 1, "listen": "127.0.0.1"}}}},
+		"panels": []object{{
+			"name": "p", "type": "xboard", "url": server.URL, "key": "token",
+			"nodes": []object{{"id": 1, "listen": "127.0.0.1"}},
+		}},
 		"state_dir": filepath.Join(t.TempDir(), "state"),
 	})
 	waitFor(t, "node", func() bool { return a.inbounds.Get("panel/p/1") != nil })

@@ -102,7 +102,7 @@ func (a *wireAnswer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // response is what the node sees after the handler ended, with panicked as what it panicked with.
 func (a *wireAnswer) response(req *http.Request, panicked any) (*http.Response, error) {
 	aborted := panicked != nil
-	if aborted && panicked != http.ErrAbortHandler {
+	if err, _ := panicked.(error); aborted && !errors.Is(err, http.ErrAbortHandler) {
 		panic(panicked)
 	}
 	switch {

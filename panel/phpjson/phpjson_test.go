@@ -16,11 +16,26 @@ func TestInt(t *testing.T) {
 		want int64
 		err  string
 	}{
-		{`443`, 443, ""}, {`"443"`, 443, ""}, {`" 443 "`, 443, ""}, {`443.0`, 443, ""}, {`"4e2"`, 400, ""},
-		{`null`, 0, ""}, {`""`, 0, ""}, {`true`, 1, ""}, {`false`, 0, ""}, {`-7`, -7, ""},
+		{`443`, 443, ""},
+		{`"443"`, 443, ""},
+		{`" 443 "`, 443, ""},
+		{`443.0`, 443, ""},
+		{`"4e2"`, 400, ""},
+		{`null`, 0, ""},
+		{`""`, 0, ""},
+		{`true`, 1, ""},
+		{`false`, 0, ""},
+		{`-7`, -7, ""},
 		{`9007199254740993`, 9007199254740993, ""},
-		{`12.5`, 0, "whole number"}, {`"x"`, 0, "must be a number"}, {`"NaN"`, 0, "must be a number"}, {`1e300`, 0, "whole number"},
-		{`[]`, 0, "is a list"}, {`{}`, 0, "is an object"}, {``, 0, "ends early"}, {`?`, 0, "not JSON"}, {`1 2`, 1, "more follows"},
+		{`12.5`, 0, "whole number"},
+		{`"x"`, 0, "must be a number"},
+		{`"NaN"`, 0, "must be a number"},
+		{`1e300`, 0, "whole number"},
+		{`[]`, 0, "is a list"},
+		{`{}`, 0, "is an object"},
+		{``, 0, "ends early"},
+		{`?`, 0, "not JSON"},
+		{`1 2`, 1, "more follows"},
 		{"\xef\xbb\xbf5", 5, ""},
 	} {
 		t.Run(tt.in, func(t *testing.T) {
@@ -41,8 +56,13 @@ func TestTexts(t *testing.T) {
 		in   string
 		want []string
 	}{
-		{`["a","b"]`, []string{"a", "b"}}, {`{"0":"a","2":"b"}`, []string{"a", "b"}}, {`"a,b\nc"`, []string{"a", "b", "c"}},
-		{`null`, nil}, {`[]`, nil}, {`[25,"1000-2000"]`, []string{"25", "1000-2000"}}, {`7`, []string{"7"}},
+		{`["a","b"]`, []string{"a", "b"}},
+		{`{"0":"a","2":"b"}`, []string{"a", "b"}},
+		{`"a,b\nc"`, []string{"a", "b", "c"}},
+		{`null`, nil},
+		{`[]`, nil},
+		{`[25,"1000-2000"]`, []string{"25", "1000-2000"}},
+		{`7`, []string{"7"}},
 	} {
 		var got []string
 		if err := Decode([]byte(tt.in), func(it *jsoniter.Iterator) { got = Texts(it) }); err != nil {
@@ -60,8 +80,13 @@ func TestObject(t *testing.T) {
 		ok  bool
 		err bool
 	}{
-		{`{"a":1}`, true, false}, {`{}`, false, false}, {`[]`, false, false}, {`null`, false, false},
-		{`[1]`, false, true}, {`"x"`, false, true}, {`3`, false, true},
+		{`{"a":1}`, true, false},
+		{`{}`, false, false},
+		{`[]`, false, false},
+		{`null`, false, false},
+		{`[1]`, false, true},
+		{`"x"`, false, true},
+		{`3`, false, true},
 	} {
 		var ok bool
 		err := Decode([]byte(tt.in), func(it *jsoniter.Iterator) {

@@ -17,24 +17,51 @@ func TestParseNode(t *testing.T) {
 		want           panel.Node
 		rules          string
 	}{
-		{"trojan tls", `{"protocol":"trojan","listen_ip":"0.0.0.0","server_port":443,"network":"tcp","networkSettings":null,"host":"tj.example.com","server_name":"tj.example.com","multiplex":null,"tls":1,"tls_settings":{"server_name":"tj.example.com","allow_insecure":false,"ech":null}` + tail, "",
-			panel.Node{Protocol: "trojan", Port: 443, TLS: 1, ServerName: "tj.example.com"}, ""},
-		{"trojan without tls", `{"protocol":"trojan","server_port":443,"network":null,"tls":0` + tail, "",
-			panel.Node{Protocol: "trojan", Port: 443}, ""},
-		{"old trojan, type from the entry", `{"host":"tj.example.com","server_port":443,"server_name":"sni.example.com"` + tail, "trojan",
-			panel.Node{Protocol: "trojan", Port: 443, TLS: 1, ServerName: "sni.example.com"}, ""},
-		{"vless tcp tls, empty settings as lists", `{"protocol":"vless","server_port":"8443","network":"tcp","networkSettings":[],"tls":"1","flow":null,"decryption":"none","tls_settings":[],"multiplex":[],"routes":[]` + tail, "",
-			panel.Node{Protocol: "vless", Port: 8443, TLS: 1}, ""},
-		{"vless ws", `{"protocol":"vless","server_port":80,"network":"ws","networkSettings":{"path":"\/ray?ed=2048","headers":{"Host":"v.example.com"},"security":"auto"},"tls":0,"flow":""` + tail, "",
-			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/ray?ed=2048", Host: "v.example.com"}, ""},
-		{"both settings, as in 2023", `{"protocol":"vless","server_port":80,"network":"ws","network_settings":{"path":"\/a"},"networkSettings":{"path":"\/a"},"tls":0` + tail, "",
-			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/a"}, ""},
-		{"vision", `{"protocol":"vless","server_port":443,"network":"tcp","networkSettings":{"header":{"type":"none"}},"tls":1,"flow":"xtls-rprx-vision","tls_settings":{"server_name":"x.example.com"}` + tail, "",
-			panel.Node{Protocol: "vless", Port: 443, TLS: 1, ServerName: "x.example.com", Flow: panel.FlowVision}, ""},
-		{"routes", `{"protocol":"vless","server_port":443,"network":"tcp","tls":0,"routes":[{"id":1,"match":["regexp:.*ads.*",""],"action":"block","action_value":null},{"id":2,"match":{"0":"domain:a.com","2":"b"},"action":"block"},{"id":"3","match":"port:25,c\nprotocol:bittorrent","action":"block"},{"id":4,"match":["x"],"action":"dns","action_value":"1.1.1.1"},{"id":5,"match":null,"action":"proxy","action_value":{"tag":"x"}}]` + tail, "",
-			panel.Node{Protocol: "vless", Port: 443}, "regexp:.*ads.*|domain:a.com|b|port:25|c|protocol:bittorrent"},
-		{"unknown members", `{"protocol":"vless","custom_outbounds":[{"a":[1,{"b":null}]}],"cert_config":{"cert_mode":"dns"},"server_port":443.0,"network":"tcp","tls":false` + tail, "",
-			panel.Node{Protocol: "vless", Port: 443}, ""},
+		{
+			"trojan tls", `{"protocol":"trojan","listen_ip":"0.0.0.0","server_port":443,"network":"tcp","networkSettings":null,"host":"tj.example.com","server_name":"tj.example.com","multiplex":null,"tls":1,"tls_settings":{"server_name":"tj.example.com","allow_insecure":false,"ech":null}` + tail, "",
+			panel.Node{Protocol: "trojan", Port: 443, TLS: 1, ServerName: "tj.example.com"},
+			"",
+		},
+		{
+			"trojan without tls", `{"protocol":"trojan","server_port":443,"network":null,"tls":0` + tail, "",
+			panel.Node{Protocol: "trojan", Port: 443},
+			"",
+		},
+		{
+			"old trojan, type from the entry", `{"host":"tj.example.com","server_port":443,"server_name":"sni.example.com"` + tail, "trojan",
+			panel.Node{Protocol: "trojan", Port: 443, TLS: 1, ServerName: "sni.example.com"},
+			"",
+		},
+		{
+			"vless tcp tls, empty settings as lists", `{"protocol":"vless","server_port":"8443","network":"tcp","networkSettings":[],"tls":"1","flow":null,"decryption":"none","tls_settings":[],"multiplex":[],"routes":[]` + tail, "",
+			panel.Node{Protocol: "vless", Port: 8443, TLS: 1},
+			"",
+		},
+		{
+			"vless ws", `{"protocol":"vless","server_port":80,"network":"ws","networkSettings":{"path":"\/ray?ed=2048","headers":{"Host":"v.example.com"},"security":"auto"},"tls":0,"flow":""` + tail, "",
+			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/ray?ed=2048", Host: "v.example.com"},
+			"",
+		},
+		{
+			"both settings, as in 2023", `{"protocol":"vless","server_port":80,"network":"ws","network_settings":{"path":"\/a"},"networkSettings":{"path":"\/a"},"tls":0` + tail, "",
+			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/a"},
+			"",
+		},
+		{
+			"vision", `{"protocol":"vless","server_port":443,"network":"tcp","networkSettings":{"header":{"type":"none"}},"tls":1,"flow":"xtls-rprx-vision","tls_settings":{"server_name":"x.example.com"}` + tail, "",
+			panel.Node{Protocol: "vless", Port: 443, TLS: 1, ServerName: "x.example.com", Flow: panel.FlowVision},
+			"",
+		},
+		{
+			"routes", `{"protocol":"vless","server_port":443,"network":"tcp","tls":0,"routes":[{"id":1,"match":["regexp:.*ads.*",""],"action":"block","action_value":null},{"id":2,"match":{"0":"domain:a.com","2":"b"},"action":"block"},{"id":"3","match":"port:25,c\nprotocol:bittorrent","action":"block"},{"id":4,"match":["x"],"action":"dns","action_value":"1.1.1.1"},{"id":5,"match":null,"action":"proxy","action_value":{"tag":"x"}}]` + tail, "",
+			panel.Node{Protocol: "vless", Port: 443},
+			"regexp:.*ads.*|domain:a.com|b|port:25|c|protocol:bittorrent",
+		},
+		{
+			"unknown members", `{"protocol":"vless","custom_outbounds":[{"a":[1,{"b":null}]}],"cert_config":{"cert_mode":"dns"},"server_port":443.0,"network":"tcp","tls":false` + tail, "",
+			panel.Node{Protocol: "vless", Port: 443},
+			"",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n, err := parseNode([]byte(tt.in), tt.kind)

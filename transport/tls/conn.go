@@ -66,7 +66,7 @@ func (c *Conn) read(p []byte) (int, error) {
 		}
 		n, err := c.Conn.Read(p)
 		c.settle()
-		if n == 0 && err == errAgain {
+		if n == 0 && errors.Is(err, errAgain) {
 			continue
 		}
 		return n, c.note(err)
@@ -125,7 +125,7 @@ func (c *Conn) drain(b *buf.Buffer) error {
 	for b.FreeLen() > 0 && c.ready() {
 		n, err := c.Conn.Read(b.FreeBytes())
 		b.Truncate(b.Len() + n)
-		if err == errAgain {
+		if errors.Is(err, errAgain) {
 			return nil
 		}
 		if err != nil {
