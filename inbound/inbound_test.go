@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -271,6 +272,51 @@ func TestManagerKeepsTheOldWhenTheNewCannotStart(t *testing.T) {
 	m.Retire()
 	if _, err := m.Replace(listening(0), nil); !errors.Is(err, inbound.ErrClosed) {
 		t.Errorf("err = %v, want ErrClosed", err)
+	}
+}
+
+func TestManagerRetiresAndRemoves(t *testing.T) {
+	m := newManager()
+	defer m.Close()
+	address := func() string { return m.Get("in").(interface{ Addresses() []net.Addr }).Addresses()[0].String() }
+	users := inboundtest.Users(protocol, 1)
+	if _, err := m.Replace(listening(0), users); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write(protocol.Header(protocol.Account(0), l.Addr()))
+	site, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer site.Close()
+	old := address()
+	if _, err := m.Replace(listening(0), users); err != nil { // port 0: another port
+		t.Fatal(err)
+	}
+	if _, err := net.Dial("tcp", old); err == nil {
+		t.Error("a retired inbound accepts")
+	}
+	b := make([]byte, 5)
+	io.WriteString(site, "lives")
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "lives" {
+		t.Errorf("a retired inbound's connection: %q, %v", b, err)
+	}
+	if err := m.Remove("in"); err != nil {
+		t.Error(err)
+	}
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Read(b); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a removed inbound's connection: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"heki/adapter"
@@ -16,10 +18,11 @@ type Manager struct {
 	env      Env
 	ctx      context.Context // ends the connections of retired inbounds
 	cancel   context.CancelFunc
-	retired  sync.WaitGroup
+	waiting  sync.WaitGroup // for retired inbounds
 
 	mu      sync.Mutex
 	running map[string]adapter.Inbound
+	retired map[adapter.Inbound]string // by inbound: its tag
 	closed  bool
 }
 
@@ -29,7 +32,7 @@ var ErrClosed = errors.New("inbounds are closed")
 // NewManager returns a manager without inbounds.
 func NewManager(r *Registry, env Env) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Manager{registry: r, env: env, ctx: ctx, cancel: cancel, running: make(map[string]adapter.Inbound)}
+	return &Manager{registry: r, env: env, ctx: ctx, cancel: cancel, running: make(map[string]adapter.Inbound), retired: make(map[adapter.Inbound]string)}
 }
 
 // Check builds in with users and throws it away: mistakes that only a constructor finds, without
@@ -93,22 +96,32 @@ func (m *Manager) retireLocked(old adapter.Inbound) {
 		return
 	}
 	r.Retire()
-	m.retired.Go(func() {
+	m.retired[old] = old.Tag()
+	m.waiting.Go(func() {
 		r.Wait(m.ctx)
 		_ = old.Close()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.retired, old)
 	})
 }
 
-// Remove closes the inbound called tag and its connections.
+// Remove closes the inbound called tag and its connections, those of retired ones of that tag too, and
+// waits: nothing of the tag is counted afterwards.
 func (m *Manager) Remove(tag string) error {
 	m.mu.Lock()
-	old := m.running[tag]
-	delete(m.running, tag)
-	m.mu.Unlock()
-	if old == nil {
-		return nil
+	var gone []adapter.Inbound
+	if in := m.running[tag]; in != nil {
+		gone = append(gone, in)
+		delete(m.running, tag)
 	}
-	return old.Close()
+	for in, of := range m.retired {
+		if of == tag {
+			gone = append(gone, in)
+		}
+	}
+	m.mu.Unlock()
+	return closeAll(gone)
 }
 
 // Get returns the inbound called tag, or nil.
@@ -134,21 +147,22 @@ func (m *Manager) Retire() {
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	m.closed = true
-	running := m.running
-	m.running = make(map[string]adapter.Inbound)
+	all := slices.Collect(maps.Values(m.running))
+	clear(m.running)
 	m.mu.Unlock()
 	m.cancel()
+	err := closeAll(all)
+	m.waiting.Wait()
+	return err
+}
+
+// closeAll closes inbounds at the same time.
+func closeAll(all []adapter.Inbound) error {
+	errs := make([]error, len(all))
 	var wg sync.WaitGroup
-	errs := make(chan error, len(running))
-	for _, in := range running {
-		wg.Go(func() { errs <- in.Close() })
+	for i, in := range all {
+		wg.Go(func() { errs[i] = in.Close() })
 	}
 	wg.Wait()
-	close(errs)
-	m.retired.Wait()
-	var all []error
-	for err := range errs {
-		all = append(all, err)
-	}
-	return errors.Join(all...)
+	return errors.Join(errs...)
 }

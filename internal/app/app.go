@@ -10,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"sync"
+	"time"
 
 	"heki/dns"
 	"heki/inbound"
@@ -164,6 +165,25 @@ func (a *App) reloadRouting(o *option.Options) error {
 	return former.Close()
 }
 
+// lastConns is how long connections may take to end: the final report needs the rest of the time.
+const lastConns = 3 * time.Second
+
+// closeInbounds ends all connections, after which the books are complete. One that hangs must not keep
+// the others' traffic from being reported.
+func (a *App) closeInbounds(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- a.inbounds.Close() }()
+	timer := time.NewTimer(lastConns)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("connections did not end within %s; their last bytes may be missing in the report", lastConns)
+}
+
 // Close stops accepting, ends the connections, lets the panels have the final report and returns when
 // all is closed or ctx is done. What could not be reported stays in the journal.
 func (a *App) Close(ctx context.Context) error {
@@ -173,7 +193,7 @@ func (a *App) Close(ctx context.Context) error {
 		return nil
 	}
 	a.closed = true
-	err := a.inbounds.Close() // the books are complete once no connection is open
+	err := a.closeInbounds(ctx)
 	err = errors.Join(err, a.panels.Close(ctx))
 	for _, s := range a.static {
 		s.node.Close()
