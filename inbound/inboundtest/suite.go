@@ -31,6 +31,8 @@ type Protocol struct {
 	// Stream is the client's end of a TCP connection of a to dst over conn, whose header goes out with
 	// the first write. It is for protocols that encrypt: others leave it nil, Header and Answer say all.
 	Stream func(a adapter.Account, dst net.Addr, conn Conn) Conn
+	// Now is the server's clock. Nil is time.Now.
+	Now func() time.Time
 }
 
 // Conn is a connection with a half-close.
@@ -58,7 +60,7 @@ func Start(t testing.TB, p Protocol, s option.Stream, n int) *Server {
 	server := &Server{Router: new(Router), Pool: new(tcp.Pool)}
 	registry := inbound.NewRegistry()
 	p.Register(registry)
-	env := inbound.Env{Router: server.Router, Listeners: server.Pool, Log: slog.New(slog.DiscardHandler)}
+	env := inbound.Env{Router: server.Router, Listeners: server.Pool, Log: slog.New(slog.DiscardHandler), Now: p.Now}
 	in, err := registry.New(env, option.Inbound{Type: p.Type, Tag: "in", Options: p.Options(s)})
 	if err != nil {
 		t.Fatal(err)

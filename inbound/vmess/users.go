@@ -4,6 +4,7 @@ import (
 	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -68,11 +69,12 @@ func newSet(prev *set, users []*adapter.User, m mode) (*set, error) {
 		md5:     m.forceLegacy || m.legacy && !m.forceAEAD,
 	}
 	var md5Only []entry
+	old := predecessor{set: prev}
 	for _, u := range users {
-		e, err := s.entry(prev, u)
-		if err != nil {
+		if err := check(u); err != nil {
 			return nil, fmt.Errorf("user %q: %w", u.Name, err)
 		}
+		e := entry{old.keys(u.UUID), u}
 		if !m.aead(u.AlterID) {
 			s.md5 = true
 			md5Only = append(md5Only, e)
@@ -94,18 +96,33 @@ func newSet(prev *set, users []*adapter.User, m mode) (*set, error) {
 // maxAlterID is V2Ray's own bound: its field has 16 bits.
 const maxAlterID = 65535
 
-func (s *set) entry(prev *set, u *adapter.User) (entry, error) {
+func check(u *adapter.User) error {
 	if u.UUID == (vmess.UUID{}) {
-		return entry{}, fmt.Errorf("has no uuid")
+		return errors.New("has no uuid")
 	}
 	if u.AlterID < 0 || u.AlterID > maxAlterID {
-		return entry{}, fmt.Errorf("alterId is %d, must be 0 to %d", u.AlterID, maxAlterID)
+		return fmt.Errorf("alterId is %d, must be 0 to %d", u.AlterID, maxAlterID)
 	}
-	id := userIDOf(u.UUID)
-	if i, ok := prev.byID[id]; ok && prev.entries[i].uuid == u.UUID {
-		return entry{prev.entries[i].keys, u}, nil
+	return nil
+}
+
+// predecessor finds the keys of a set again. Most users stand where they stood.
+type predecessor struct {
+	*set
+	next int
+}
+
+func (p *predecessor) keys(uuid vmess.UUID) *keys {
+	if p.next < len(p.entries) && p.entries[p.next].uuid == uuid {
+		p.next++
+		return p.entries[p.next-1].keys
 	}
-	return entry{newKeys(u.UUID, id), u}, nil
+	id := userIDOf(uuid)
+	if i, ok := p.byID[id]; ok && p.entries[i].uuid == uuid {
+		p.next = int(i) + 1
+		return p.entries[i].keys
+	}
+	return newKeys(uuid, id)
 }
 
 func (s *set) add(e entry) error {

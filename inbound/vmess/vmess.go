@@ -40,7 +40,7 @@ func Register(r *inbound.Registry, m *Memory) {
 // New builds the inbound. It serves nobody before SwapUsers.
 func New(env inbound.Env, tag string, o *option.VMess, m *Memory) (*Inbound, error) {
 	in := &Inbound{
-		dispatcher: inbound.NewDispatcher(env), log: env.Log.With("inbound", tag), env: env,
+		dispatcher: inbound.NewDispatcher(env, &o.Stream), log: env.Log.With("inbound", tag), env: env,
 		mode:     mode{legacy: o.Legacy, forceAEAD: o.ForceAEAD, forceLegacy: o.ForceLegacy},
 		patience: time.Duration(o.HandshakeTimeout), memory: m,
 	}
