@@ -160,12 +160,22 @@ func (a *actor) run(ctx context.Context) {
 		}
 		if now = a.svc.cfg.Now(); !now.Before(a.nextSync) {
 			a.guard("sync", func() { a.syncStep(ctx) }, func(wait time.Duration) { a.nextSync = now.Add(wait) })
+			a.hasten()
 		}
 		if now = a.svc.cfg.Now(); !now.Before(a.nextReport) && !a.away && ctx.Err() == nil {
 			a.guard("report", func() { a.reportStep(a.svc.hard) }, func(wait time.Duration) { a.nextReport = now.Add(wait) })
 		}
 		a.note()
 		timer.Reset(a.pause())
+	}
+}
+
+// hasten brings the next report forward when the panel has just asked for more frequent ones, as it does
+// with its first answer.
+func (a *actor) hasten() {
+	soon := a.svc.cfg.Now().Add(jitter(a.reportInterval()))
+	if a.reportFails == 0 && soon.Before(a.nextReport) {
+		a.nextReport = soon
 	}
 }
 

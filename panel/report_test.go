@@ -56,6 +56,22 @@ func TestReportsTraffic(t *testing.T) {
 	})
 }
 
+// The interval of the first report is the panel's too, though it comes with the panel's first answer.
+func TestFirstReportAtThePanelsInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1)
+		b.panel.SetNode(paneltest.Node{ID: 1, Protocol: "vless", Port: 10001, Push: 10, Pull: 3600})
+		b.panel.SetUser(paneltest.User{ID: 1})
+		b.start()
+		defer b.stop()
+		b.move(tag1, 1, 5, 7)
+		b.pass(12 * time.Second)
+		if got := b.panel.Traffic(1, 1); got.Up != 5 || got.Down != 7 {
+			t.Errorf("after 12 s: %+v", got)
+		}
+	})
+}
+
 // A chunk that fails must not take the others with it, nor be sent twice.
 func TestChunksSettleOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
