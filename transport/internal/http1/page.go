@@ -27,6 +27,11 @@ const padding = "<!-- a padding to disable MSIE and Chrome friendly error page -
 // Padded says whether nginx would pad a page for the user agent.
 func Padded(r *Request) bool {
 	agent, _ := r.Get("User-Agent")
+	return PaddedFor(agent)
+}
+
+// PaddedFor is Padded for the value of a User-Agent.
+func PaddedFor(agent []byte) bool {
 	return bytes.Contains(agent, []byte("Chrome/")) || bytes.Contains(agent, []byte("MSIE "))
 }
 
@@ -50,6 +55,12 @@ func reason(status int) string {
 		return "Request-URI Too Large"
 	}
 	return http.StatusText(status)
+}
+
+// Content returns the status that goes out and the body.
+func (p *Page) Content() (status int, body []byte) {
+	status, _, _ = p.title()
+	return status, p.body()
 }
 
 func (p *Page) body() []byte {

@@ -68,8 +68,11 @@ func Source(trusted []netip.Prefix, peer net.Addr, r *Request) netip.AddrPort {
 
 // NotFound is the status of an ordinary request where there is nothing: files are for GET, HEAD and
 // POST only.
-func NotFound(r *Request) int {
-	switch string(r.Method) {
+func NotFound(r *Request) int { return NotFoundFor(string(r.Method)) }
+
+// NotFoundFor is NotFound for a method.
+func NotFoundFor(method string) int {
+	switch method {
 	case "GET", "HEAD", "POST":
 		return 404
 	}
