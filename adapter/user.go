@@ -9,6 +9,10 @@ import (
 // ErrLimited is wrapped by every refusal of Meter.Open. Its text tells the operator which limit it was.
 var ErrLimited = errors.New("limit reached")
 
+// ErrRemoved is the cause of what ends because its account went away or has another credential now:
+// refusals of Meter.Open, which wrap ErrLimited too, and connections that were cut.
+var ErrRemoved = errors.New("removed or its credential replaced")
+
 // Account is what a panel or the config says about one user.
 // It is comparable on purpose: a sync finds changes with ==.
 type Account struct {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"runtime/debug"
+	"sync/atomic"
 
 	M "github.com/sagernet/sing/common/metadata"
 	N "github.com/sagernet/sing/common/network"
@@ -13,42 +13,45 @@ import (
 	"heki/adapter"
 	"heki/internal/protocol/muxcool"
 	"heki/internal/protocol/packetaddr"
+	"heki/internal/protocol/singmux"
 	"heki/internal/protocol/wire"
+	"heki/option"
 )
 
 // Dispatcher hands authenticated streams and packet sessions to the router, after what clients put
-// between their protocol and the payload: Mux.Cool with XUDP, packetaddr. One serves one inbound.
+// between their protocol and the payload: Mux.Cool with XUDP, sing-mux, packetaddr. One serves one
+// inbound.
 type Dispatcher struct {
-	router   adapter.Router
-	log      *slog.Logger
-	sessions *muxcool.Registry // packet sessions that outlive their connection
+	router    adapter.Router
+	log       *slog.Logger
+	multiplex option.Multiplex
+	sessions  *muxcool.Registry // packet sessions that outlive their connection
+	noted     atomic.Int64      // when a refused sing-mux was last logged, unix seconds
 }
 
-// NewDispatcher returns a dispatcher for env's router. Close it with its inbound.
-func NewDispatcher(env Env) *Dispatcher {
-	return &Dispatcher{router: env.Router, log: env.Log, sessions: muxcool.NewRegistry()}
+// NewDispatcher returns a dispatcher for env's router and the inbound that o describes. Close it with
+// its inbound.
+func NewDispatcher(env Env, o *option.Stream) *Dispatcher {
+	d := &Dispatcher{router: env.Router, log: env.Log, sessions: muxcool.NewRegistry()}
+	if o.Multiplex != nil {
+		d.multiplex = *o.Multiplex
+	}
+	return d
 }
 
 // Close ends the packet sessions that are waiting for their client to come back.
 func (d *Dispatcher) Close() { d.sessions.Close() }
 
-// Stream routes conn to md.Destination, or takes it apart when that is Mux.Cool's. It owns conn.
+// Stream routes conn to md.Destination, or takes it apart when that is Mux.Cool's or sing-mux's. It
+// owns conn.
 func (d *Dispatcher) Stream(ctx context.Context, conn wire.Conn, md *adapter.Metadata) error {
-	if !muxcool.IsMuxDestination(md.Destination) {
-		return d.router.RouteConn(ctx, conn, md)
+	switch {
+	case muxcool.IsMuxDestination(md.Destination):
+		return d.muxCool(ctx, conn, md)
+	case singmux.IsDestination(md.Destination):
+		return d.singMux(ctx, conn, md)
 	}
-	return muxcool.Serve(ctx, conn, muxcool.Options{
-		Handler:  &muxHandler{d, *md},
-		Registry: d.sessions,
-		User:     sessionOwner{md.User.ID, md.User.Name},
-	})
-}
-
-// sessionOwner is who a packet session belongs to. It survives a change of limits, which publishes a
-// new User.
-type sessionOwner struct {
-	id   int64
-	name string
+	return d.router.RouteConn(ctx, conn, md)
 }
 
 // Packets routes a packet session, whose first destination is md.Destination. It owns conn.
@@ -58,28 +61,6 @@ func (d *Dispatcher) Packets(ctx context.Context, conn N.PacketConn, md *adapter
 		md.Destination = M.Socksaddr{} // every packet names its own
 	}
 	return d.router.RoutePacketConn(ctx, conn, md)
-}
-
-// muxHandler routes what a client opens inside a mux connection. Each has metadata of its own.
-type muxHandler struct {
-	d  *Dispatcher
-	md adapter.Metadata
-}
-
-// NewStream implements muxcool.Handler.
-func (h *muxHandler) NewStream(ctx context.Context, conn net.Conn, dst M.Socksaddr) {
-	md := h.md
-	md.Destination = dst
-	defer recovered(h.d.log, &md, conn)
-	_ = h.d.router.RouteConn(ctx, conn, &md)
-}
-
-// NewPacket implements muxcool.Handler.
-func (h *muxHandler) NewPacket(ctx context.Context, conn N.PacketConn, dst M.Socksaddr) {
-	md := h.md
-	md.Destination = dst
-	defer recovered(h.d.log, &md, conn)
-	_ = h.d.Packets(ctx, conn, &md)
 }
 
 // recovered, when deferred, keeps the panic of one connection from ending all others.

@@ -78,8 +78,7 @@ func visit(v reflect.Value, at string, f func(at string, owner reflect.Type, nam
 
 // A field that full.json cannot set, with the reason.
 var notInFullFile = map[string]string{
-	"Log.Output":        "stands against dir",
-	"Multiplex.Enabled": "is refused",
+	"Log.Output": "stands against dir",
 }
 
 func TestFullFile(t *testing.T) {
@@ -103,7 +102,7 @@ func TestFullFile(t *testing.T) {
 var anyValue = []string{
 	"Options.Schema", "Log.Disabled", "Log.Timestamp",
 	"Listen.ReuseAddr", "Listen.TCPFastOpen", "Listen.TCPMultiPath", "Listen.MPTCP",
-	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Padding", "TrojanUser.Password", "Panel.Key",
+	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "TrojanUser.Password", "Panel.Key",
 	"Direct.RoutingMark", "Direct.TCPFastOpen", "Direct.TCPMultiPath", "Transport.MaxEarlyData",
 	"Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
 	"Listen.ListenPort", "Server.ServerPort", // but 0, which TestMessages has

@@ -77,7 +77,7 @@ func refusals(t reflect.Type) map[string]refusal {
 	case reflect.TypeFor[Transport]():
 		return refusedTransport
 	case reflect.TypeFor[Multiplex]():
-		return map[string]refusal{"brutal": later("")}
+		return map[string]refusal{"brutal": later("; clients that ask for it are told so")}
 	case reflect.TypeFor[Direct]():
 		return refusedDirect
 	case reflect.TypeFor[Panel]():

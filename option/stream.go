@@ -123,8 +123,8 @@ type Transport struct {
 	PermitWithoutStream bool     `json:"permit_without_stream,omitempty"`
 }
 
-// Multiplex is sing-box's sing-mux.
+// Multiplex is sing-box's sing-mux. Mux.Cool needs no option.
 type Multiplex struct {
 	Enabled bool `json:"enabled,omitempty"`
-	Padding bool `json:"padding,omitempty"`
+	Padding bool `json:"padding,omitempty"` // refuse clients that do not pad
 }

@@ -113,9 +113,6 @@ func (s *Stream) Validate(at Path) error {
 // transport and listen apart.
 func (s *Stream) check(at Path) error {
 	var r report
-	if s.Multiplex != nil {
-		r.join(s.Multiplex.Validate(at.Key("multiplex")))
-	}
 	if s.Fallback != nil {
 		r.join(s.Fallback.Validate(at.Key("fallback")))
 	}
@@ -230,12 +227,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// Validate refuses what is not served yet: enabled must be false.
-func (m *Multiplex) Validate(at Path) error {
-	if m.Enabled {
-		return at.Key("enabled").Errorf("is true, sing-mux is not served by this version; write false, and turn multiplex off in the clients (Mux.Cool and XUDP need no option)")
-	}
-	return nil
 }

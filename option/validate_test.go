@@ -74,8 +74,8 @@ func TestInboundMessages(t *testing.T) {
 			`inbounds[0].fallback_for_alpn: names the ALPN "", must be a protocol such as "h2" or "http/1.1"`,
 			`inbounds[0].fallback_for_alpn: needs TLS: without it no ALPN is negotiated; write fallback, or tls.enabled`,
 		}},
-		{"mux", inboundWith(`"multiplex": {"enabled": true}`), []string{
-			`inbounds[0].multiplex.enabled: is true, sing-mux is not served by this version; write false, and turn multiplex off in the clients (Mux.Cool and XUDP need no option)`,
+		{"mux", inboundWith(`"multiplex": {"enabled": true, "brutal": {"enabled": true}}`), []string{
+			`inbounds[0].multiplex.brutal: is not served by this version; clients that ask for it are told so`,
 		}},
 		{"tags", `{"inbounds": [{"type": "trojan", "tag": "a", "listen_port": 1}, {"type": "trojan", "tag": "a", "listen_port": 2}]}`, []string{
 			`inbounds[1].tag: "a" is also the tag of inbounds[0]; tags must be unique`,

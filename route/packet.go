@@ -33,6 +33,7 @@ func (r *Router) RoutePacketConn(ctx context.Context, conn N.PacketConn, md *ada
 	t.add(conn)
 	lease, err := open(ctx, t, md)
 	if err != nil {
+		failed(conn, err)
 		r.refused(ctx, md, err)
 		return err
 	}
@@ -47,10 +48,12 @@ func (r *Router) RoutePacketConn(ctx context.Context, conn N.PacketConn, md *ada
 	}
 	out, err := r.decide(ctx, s, md)
 	if err != nil {
+		failed(conn, err)
 		return err
 	}
 	remote, err := out.ListenPacket(ctx, md)
 	if err != nil {
+		failed(conn, err)
 		err = t.because(fmt.Errorf("listen for packets to %s: %w", md.Destination, err))
 		r.log.LogAttrs(ctx, slog.LevelInfo, "listen", slog.Any("conn", md), slog.Any("err", err))
 		return err

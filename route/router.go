@@ -22,7 +22,7 @@ import (
 
 // Errors of routed connections.
 var (
-	ErrKicked = errors.New("user removed or credential changed")
+	ErrKicked = fmt.Errorf("user %w", adapter.ErrRemoved)
 	ErrDenied = errors.New("denied")
 )
 
@@ -162,6 +162,7 @@ func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metad
 	t.add(conn)
 	lease, err := open(ctx, t, md)
 	if err != nil {
+		failed(conn, err)
 		r.refused(ctx, md, err)
 		return err
 	}
@@ -185,6 +186,9 @@ func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metad
 		return err
 	}
 	t.add(remote)
+	if err := succeeded(conn); err != nil {
+		return t.because(errors.Join(err, remote.Close()))
+	}
 	relay := netio.Relay{
 		Up: lease.Up, Down: lease.Down, Paced: lease.Paced,
 		Idle: idle(md.TCPTimeout, constant.TCPTimeout), HalfClosed: constant.HalfCloseTimeout,
@@ -194,14 +198,29 @@ func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metad
 
 // failed lets a protocol that can say so tell its client that a stream did not come about.
 func failed(conn any, err error) {
-	for conn != nil {
-		if c, ok := conn.(interface{ HandshakeFailure(error) error }); ok {
-			_ = c.HandshakeFailure(err)
-			return
+	if c, ok := find[interface{ HandshakeFailure(error) error }](conn); ok {
+		_ = c.HandshakeFailure(err)
+	}
+}
+
+// succeeded lets a protocol that can say so tell its client that the destination was reached.
+func succeeded(conn any) error {
+	if c, ok := find[interface{ HandshakeSuccess() error }](conn); ok {
+		return c.HandshakeSuccess()
+	}
+	return nil
+}
+
+// find looks for a T through wrappers.
+func find[T any](conn any) (T, bool) {
+	for {
+		if t, ok := conn.(T); ok {
+			return t, true
 		}
 		u, ok := conn.(interface{ Upstream() any })
 		if !ok {
-			return
+			var none T
+			return none, false
 		}
 		conn = u.Upstream()
 	}

@@ -25,7 +25,7 @@ func Register(r *inbound.Registry) { inbound.Register(r, constant.TypeTrojan, Ne
 
 // New builds the inbound. It serves nobody before SwapUsers.
 func New(env inbound.Env, tag string, o *option.Trojan) (adapter.Inbound, error) {
-	in := &Inbound{dispatcher: inbound.NewDispatcher(env)}
+	in := &Inbound{dispatcher: inbound.NewDispatcher(env, &o.Stream)}
 	var err error
 	in.Stream, err = inbound.NewStream(env, tag, constant.TypeTrojan, &o.Stream, in)
 	if err != nil {

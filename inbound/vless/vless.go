@@ -28,7 +28,7 @@ func Register(r *inbound.Registry) { inbound.Register(r, constant.TypeVLESS, New
 
 // New builds the inbound. It serves nobody before SwapUsers.
 func New(env inbound.Env, tag string, o *option.VLESS) (adapter.Inbound, error) {
-	in := &Inbound{dispatcher: inbound.NewDispatcher(env), log: env.Log.With("inbound", tag)}
+	in := &Inbound{dispatcher: inbound.NewDispatcher(env, &o.Stream), log: env.Log.With("inbound", tag)}
 	var err error
 	in.Stream, err = inbound.NewStream(env, tag, constant.TypeVLESS, &o.Stream, in)
 	if err != nil {

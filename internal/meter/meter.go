@@ -151,7 +151,7 @@ func (m *Meter) admit(source netip.Addr, kill func()) (*lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if m.retired.Load() {
-		return nil, fmt.Errorf("%s: removed or its credential replaced: %w", m.key, adapter.ErrLimited)
+		return nil, fmt.Errorf("%s: %w: %w", m.key, adapter.ErrRemoved, adapter.ErrLimited)
 	}
 	if m.connLimit > 0 && p.conns >= m.connLimit {
 		return nil, fmt.Errorf("%s: %d of %d connections in use: %w", m.key, p.conns, m.connLimit, adapter.ErrLimited)

@@ -134,6 +134,9 @@ func (s *server) shutdown() {
 func (s *server) serve(raw stream) {
 	defer raw.Close()
 	conn := s.opt.Ahead(raw)
+	if c, ok := conn.(interface{ Drop() }); ok {
+		defer c.Drop() // what was read ahead and not used
+	}
 	timer := time.AfterFunc(requestTimeout, func() { _ = raw.Close() })
 	req, err := readHeader(conn, ParseRequest)
 	timer.Stop()

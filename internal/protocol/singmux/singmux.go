@@ -64,7 +64,8 @@ type Handler interface {
 // Options of one connection.
 type Options struct {
 	Handler Handler
-	// Ahead lets a stream be looked into: netio.NewConn. It owns the stream.
+	// Ahead lets a stream be looked into: netio.NewConn. It owns the stream. When it has a Drop, that
+	// is called once the handler has returned.
 	Ahead func(net.Conn) wire.Conn
 	// Padding refuses clients that do not pad. Those that do are always answered with padding.
 	Padding bool
