@@ -30,9 +30,12 @@ func build(tag string, n *Node, local option.Stream) option.Inbound {
 		s.TLS.ServerName = cmp.Or(s.TLS.ServerName, n.ServerName)
 	}
 	in := option.Inbound{Type: n.Protocol, Tag: tag}
-	if n.Protocol == constant.TypeTrojan {
+	switch n.Protocol {
+	case constant.TypeTrojan:
 		in.Options = &option.Trojan{Stream: s}
-	} else {
+	case constant.TypeVMess:
+		in.Options = &option.VMess{Stream: s}
+	default:
 		in.Options = &option.VLESS{Stream: s}
 	}
 	return in

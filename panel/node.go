@@ -54,7 +54,7 @@ const ActionBlock = "block"
 // the text. It brings Network to its canonical name.
 func (n *Node) Check(id int64) error {
 	switch n.Protocol {
-	case constant.TypeVLESS, constant.TypeTrojan:
+	case constant.TypeVLESS, constant.TypeTrojan, constant.TypeVMess:
 	case "":
 		return fmt.Errorf("protocol is missing: set \"type\" in the entry of node %d", id)
 	default:

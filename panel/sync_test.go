@@ -122,13 +122,13 @@ func TestNodeChanges(t *testing.T) {
 		}
 
 		// Settings that cannot be served leave everything, and users still come and go.
-		b.panel.SetRawConfig(1, `{"protocol":"vmess","server_port":1,"network":"tcp"}`)
+		b.panel.SetRawConfig(1, `{"protocol":"tuic","server_port":1,"network":"tcp"}`)
 		b.panel.SetUser(paneltest.User{ID: 9})
 		b.sync()
 		if got := b.host.users(tag1); len(got) != 2 || got[9] == nil {
 			t.Errorf("users = %v", got)
 		}
-		if b.log.count("node 1 is vmess, which this version does not serve") == 0 {
+		if b.log.count("node 1 is tuic, which this version does not serve") == 0 {
 			t.Error("the refusal was not told")
 		}
 	})

@@ -80,7 +80,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown member", strings.Replace(file, "ip_limit", "iplimit", 1), "unknown field: iplimit"},
 		{"version", strings.Replace(file, `"version": 1`, `"version": 2`, 1), "version: is 2"},
 		{"no such node", strings.Replace(file, `"id": 1, "protocol"`, `"id": 7, "protocol"`, 1), "has no node 1"},
-		{"protocol", strings.Replace(file, "vless", "vmess", 1), "node 1 is vmess"},
+		{"protocol", strings.Replace(file, "vless", "tuic", 1), "node 1 is tuic"},
 		{"no uuid", strings.Replace(file, `"b831381d-6324-4d53-ad4f-8cda48b30811"`, `""`, 1), "users[0].uuid"},
 		{"long uuid", strings.Replace(file, `"b831381d-6324-4d53-ad4f-8cda48b30811"`, `"`+strings.Repeat("x", 40)+`"`, 1), "users[0].uuid"},
 		{"no id", strings.Replace(file, `"id": 1, "name"`, `"name"`, 1), "users[0].id"},

@@ -164,6 +164,15 @@ type vlessConfig struct {
 	Base        baseConfig   `json:"base_config"`
 }
 
+type vmessConfig struct {
+	head
+	TLS         int          `json:"tls"`
+	TLSSettings *tlsSettings `json:"tls_settings"`
+	Multiplex   *int         `json:"multiplex"`
+	Routes      []Route      `json:"routes,omitempty"`
+	Base        baseConfig   `json:"base_config"`
+}
+
 type trojanConfig struct {
 	head
 	Host        string       `json:"host"`
@@ -199,7 +208,10 @@ func configOf(row *Node) any {
 	if base.Pull == 0 {
 		base.Pull = 60
 	}
-	if row.Protocol == "trojan" {
+	switch row.Protocol {
+	case "vmess":
+		return vmessConfig{head: h, TLS: row.TLS, TLSSettings: tls, Routes: row.Routes, Base: base}
+	case "trojan":
 		return trojanConfig{head: h, Host: row.ServerName, ServerName: row.ServerName, TLS: row.TLS, TLSSettings: tls, Routes: row.Routes, Base: base}
 	}
 	return vlessConfig{head: h, TLS: row.TLS, Flow: &row.Flow, TLSSettings: tls, Routes: row.Routes, Base: base}

@@ -49,7 +49,7 @@ type User struct {
 type Node struct {
 	ID         int
 	Code       string // wins over ID when a node asks
-	Protocol   string // vless, trojan, or anything else for tests of refusal
+	Protocol   string // vless, vmess, trojan, or anything else for tests of refusal
 	Port       int
 	Network    string // "", tcp, ws
 	Path       string // ws

@@ -132,7 +132,8 @@ func (c *config) finish(kind string) (*panel.Node, error) {
 	if n.Protocol == "" {
 		n.Protocol = protocolName(kind)
 	}
-	served := n.Protocol == constant.TypeVLESS || n.Protocol == constant.TypeTrojan
+	carried := n.Protocol == constant.TypeVLESS || n.Protocol == constant.TypeVMess // over what, the answer must say
+	served := carried || n.Protocol == constant.TypeTrojan
 	switch {
 	case !c.hasPort && (served || n.Protocol == ""):
 		return nil, fmt.Errorf("server_port is missing")
@@ -140,9 +141,9 @@ func (c *config) finish(kind string) (*panel.Node, error) {
 		return n, nil // Check names it; its other members are not ours to judge
 	case c.port < 1 || c.port > math.MaxUint16:
 		return nil, fmt.Errorf("server_port is %d, must be 1 to 65535", c.port)
-	case !c.hasNetwork && n.Protocol == constant.TypeVLESS: // old trojan answers had none
+	case !c.hasNetwork && carried: // old trojan answers had none
 		return nil, fmt.Errorf("network is missing")
-	case !c.hasTLS && n.Protocol == constant.TypeVLESS:
+	case !c.hasTLS && carried:
 		return nil, fmt.Errorf("tls is missing")
 	case c.decryption != "" && c.decryption != "none":
 		return nil, fmt.Errorf("decryption is set: VLESS encryption is not served by this version")

@@ -58,6 +58,16 @@ func TestParseNode(t *testing.T) {
 			"regexp:.*ads.*|domain:a.com|b|port:25|c|protocol:bittorrent",
 		},
 		{
+			"vmess ws", `{"protocol":"vmess","listen_ip":"0.0.0.0","server_port":10086,"network":"ws","networkSettings":{"path":"\/ray","headers":{"Host":"v.example.com"}},"tls":1,"tls_settings":{"server_name":"v.example.com","allow_insecure":false,"ech":null},"multiplex":null` + tail, "",
+			panel.Node{Protocol: "vmess", Port: 10086, Network: "ws", Path: "/ray", Host: "v.example.com", TLS: panel.TLSOn, ServerName: "v.example.com"},
+			"",
+		},
+		{
+			"v2ray is vmess", `{"protocol":"v2ray","server_port":8080,"network":"tcp","networkSettings":null,"tls":0` + tail, "",
+			panel.Node{Protocol: "vmess", Port: 8080},
+			"",
+		},
+		{
 			"unknown members", `{"protocol":"vless","custom_outbounds":[{"a":[1,{"b":null}]}],"cert_config":{"cert_mode":"dns"},"server_port":443.0,"network":"tcp","tls":false` + tail, "",
 			panel.Node{Protocol: "vless", Port: 443},
 			"",
@@ -95,8 +105,8 @@ func TestParseNode(t *testing.T) {
 func TestParseNodeRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"shadowsocks", `{"protocol":"shadowsocks","listen_ip":"0.0.0.0","server_port":8388,"network":null,"networkSettings":null,"cipher":"aes-128-gcm","plugin":"obfs","plugin_opts":"obfs=http","server_key":null` + tail, "node 3 is shadowsocks, which this version does not serve"},
-		{"vmess", `{"protocol":"vmess","server_port":10086,"network":"ws","networkSettings":{"path":"\/ray"},"tls":1` + tail, "node 3 is vmess"},
-		{"v2ray", `{"protocol":"v2ray","server_port":1` + tail, "node 3 is vmess"},
+		{"vmess without a network", `{"protocol":"vmess","server_port":1,"tls":1` + tail, "network is missing"},
+		{"tuic", `{"protocol":"tuic","server_port":1` + tail, "node 3 is tuic, which this version does not serve"},
 		{"hysteria2", `{"protocol":"hysteria","server_port":8443,"version":2,"up_mbps":0,"obfs-password":"pw"` + tail, "node 3 is hysteria"},
 		{"anytls", `{"protocol":"anytls","server_port":8443,"padding_scheme":["stop=8"]` + tail, "node 3 is anytls"},
 		{"tuic", `{"protocol":"tuic","server_port":8443,"auth_timeout":"3s"` + tail, "node 3 is tuic"},

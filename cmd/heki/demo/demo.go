@@ -104,7 +104,7 @@ type world struct {
 	names map[int]string
 }
 
-// newWorld fills a panel: three users, one node for each way that heki serves so far.
+// newWorld fills a panel: three users, one node for each protocol that heki serves so far.
 func newWorld(dir string) (*world, error) {
 	w := &world{names: map[int]string{1: "alice", 2: "bob", 3: "carol"}}
 	var err error
@@ -115,7 +115,7 @@ func newWorld(dir string) (*world, error) {
 	for _, u := range []paneltest.User{{ID: 1}, {ID: 2, SpeedMbps: 50}, {ID: 3, DeviceLimit: 2}} {
 		w.users = append(w.users, p.SetUser(u))
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +123,7 @@ func newWorld(dir string) (*world, error) {
 	w.nodes = []paneltest.Node{
 		{ID: 1, Protocol: constant.TypeVLESS, Port: ports[0], Network: "ws", Path: "/chat", TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
 		{ID: 2, Protocol: constant.TypeTrojan, Port: ports[1], Network: "tcp", TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
+		{ID: 3, Protocol: constant.TypeVMess, Port: ports[2], Network: "tcp", Push: seconds, Pull: seconds},
 	}
 	for _, n := range w.nodes {
 		p.SetNode(n)

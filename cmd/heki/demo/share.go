@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,10 @@ import (
 
 // shareLink is the URI that clients import. The certificate is our own, hence allowInsecure.
 func shareLink(n paneltest.Node, u paneltest.User, name string) string {
+	title := fmt.Sprintf("%s-%d-%s", n.Protocol, n.ID, name)
+	if n.Protocol == constant.TypeVMess {
+		return vmessLink(n, u, title)
+	}
 	q := url.Values{"security": {"tls"}, "sni": {n.ServerName}, "allowInsecure": {"1"}, "type": {"tcp"}}
 	if n.Network == constant.TransportWS {
 		q.Set("type", "ws")
@@ -26,9 +31,21 @@ func shareLink(n paneltest.Node, u paneltest.User, name string) string {
 	}
 	link := url.URL{
 		Scheme: n.Protocol, User: url.User(u.UUID), Host: address(n),
-		RawQuery: q.Encode(), Fragment: fmt.Sprintf("%s-%d-%s", n.Protocol, n.ID, name),
+		RawQuery: q.Encode(), Fragment: title,
 	}
 	return link.String()
+}
+
+// vmessLink is v2rayN's form: JSON in base64.
+func vmessLink(n paneltest.Node, u paneltest.User, title string) string {
+	text, err := json.Marshal(map[string]string{
+		"v": "2", "ps": title, "add": "127.0.0.1", "port": strconv.Itoa(n.Port), "id": u.UUID,
+		"aid": "0", "scy": "auto", "net": "tcp", "type": "none", "tls": "",
+	})
+	if err != nil {
+		return err.Error() // not reached: strings always marshal
+	}
+	return "vmess://" + base64.StdEncoding.EncodeToString(text)
 }
 
 func address(n paneltest.Node) string { return "127.0.0.1:" + strconv.Itoa(n.Port) }
@@ -78,12 +95,14 @@ func (w *world) writeClient(dir string) (string, error) {
 		tags = append(tags, tag)
 		out := object{
 			"type": n.Protocol, "tag": tag, "server": "127.0.0.1", "server_port": n.Port,
-			"tls": object{"enabled": true, "server_name": n.ServerName, "certificate_path": filepath.Join(dir, certFile)},
 		}
-		if n.Protocol == constant.TypeVLESS {
-			out["uuid"] = w.users[0].UUID
-		} else {
+		if n.TLS == 1 {
+			out["tls"] = object{"enabled": true, "server_name": n.ServerName, "certificate_path": filepath.Join(dir, certFile)}
+		}
+		if n.Protocol == constant.TypeTrojan {
 			out["password"] = w.users[0].UUID
+		} else {
+			out["uuid"] = w.users[0].UUID
 		}
 		if n.Network == constant.TransportWS {
 			out["transport"] = object{"type": "ws", "path": n.Path}
