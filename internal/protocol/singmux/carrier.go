@@ -1,9 +1,9 @@
 package singmux
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"io"
-	"math/rand/v2"
 	"sync"
 
 	"github.com/sagernet/sing/common/buf"
@@ -158,7 +158,9 @@ func (c *carrier) send(head, p []byte) (int, error) {
 
 // sendPadded writes at most maxPadded bytes, and zeros behind them.
 func (c *carrier) sendPadded(head, p []byte) error {
-	padding := minPadding + rand.IntN(maxPadding-minPadding+1)
+	var random [2]byte
+	rand.Read(random[:])
+	padding := minPadding + int(binary.BigEndian.Uint16(random[:]))%(maxPadding-minPadding+1)
 	b := buf.NewSize(c.front + paddingHeader + len(head) + len(p) + padding)
 	b.Resize(c.front, 0)
 	start := b.Extend(paddingHeader)

@@ -1,6 +1,7 @@
 package singmux
 
 import (
+	"errors"
 	"encoding/binary"
 	"net"
 	"time"
@@ -85,7 +86,7 @@ func (c *packetConn) header() (h packetHeader, n int, err error) {
 			}
 			return h, n, nil
 		}
-		if err != ErrShort {
+		if !errors.Is(err, ErrShort) {
 			return packetHeader{}, 0, err
 		}
 	}
