@@ -10,6 +10,8 @@ import (
 
 	"heki/constant"
 	"heki/option"
+	"heki/transport/grpc"
+	"heki/transport/h2"
 	"heki/transport/httpheader"
 	"heki/transport/httpupgrade"
 	"heki/transport/ws"
@@ -37,6 +39,10 @@ func NewServer(o *option.Transport, trusted []netip.Prefix) (Server, error) {
 		return nil, nil
 	case constant.TransportWS:
 		return ws.New(o, trusted)
+	case constant.TransportHTTP:
+		return h2.New(o, trusted)
+	case constant.TransportGRPC:
+		return grpc.New(o, trusted)
 	case constant.TransportHTTPUpgrade:
 		return httpupgrade.New(o, trusted)
 	case constant.TransportTCPHTTPHeader:
@@ -45,12 +51,14 @@ func NewServer(o *option.Transport, trusted []netip.Prefix) (Server, error) {
 	return nil, fmt.Errorf("transport %q is unknown", o.Type)
 }
 
-// ALPN returns the protocols that a transport needs TLS to negotiate; none for plain TCP, which takes
-// any.
+// ALPN returns the protocols that a transport needs TLS to negotiate, most wanted first; none for
+// plain TCP, which takes any.
 func ALPN(o *option.Transport) []string {
 	switch kind(o) {
 	case constant.TransportWS, constant.TransportHTTPUpgrade:
 		return []string{"http/1.1"}
+	case constant.TransportHTTP, constant.TransportGRPC:
+		return []string{"h2", "http/1.1"} // the second one for browsers, and for clients without h2
 	}
 	return nil
 }

@@ -44,6 +44,8 @@ func TestNewServer(t *testing.T) {
 		{&option.Transport{Type: "ws"}, "*ws.Server", []string{"http/1.1"}, ""},
 		{&option.Transport{Type: "httpupgrade"}, "*httpupgrade.Server", []string{"http/1.1"}, ""},
 		{&option.Transport{Type: "tcp_http_header"}, "*httpheader.Server", nil, ""},
+		{&option.Transport{Type: "http"}, "*h2.Server", []string{"h2", "http/1.1"}, ""},
+		{&option.Transport{Type: "grpc"}, "*grpc.Server", []string{"h2", "http/1.1"}, ""},
 		{&option.Transport{Type: "kcp"}, "<nil>", nil, `transport "kcp" is unknown`},
 	} {
 		s, err := NewServer(tt.o, nil)

@@ -28,8 +28,9 @@ type Server struct {
 	keys    *keyPair
 }
 
-// New prepares a server. alpn is what the transport needs: it is used when o names none, and unless
-// it has "h2", that is dropped from o's list, because the first protocol that both know is chosen.
+// New prepares a server. alpn is what the transport needs: it is used when o names none. Else "h2" is
+// dropped from o's list unless alpn has it, because the first protocol that both know is chosen, and
+// put first if alpn has it.
 func New(o *option.TLS, alpn []string) (*Server, error) {
 	config := &tls.Config{
 		NextProtos: protocols(o.ALPN, alpn),
@@ -78,6 +79,9 @@ func protocols(configured, needed []string) []string {
 	})
 	if len(kept) == 0 {
 		return needed
+	}
+	if slices.Contains(needed, "h2") {
+		kept = append([]string{"h2"}, slices.DeleteFunc(kept, func(p string) bool { return p == "h2" })...)
 	}
 	return kept
 }

@@ -65,7 +65,8 @@ func TestProtocols(t *testing.T) {
 		{"", "http/1.1", "http/1.1"},
 		{"h2,http/1.1", "http/1.1", "http/1.1"},
 		{"h2", "http/1.1", "http/1.1"},
-		{"http/1.1,h2", "h2", "http/1.1,h2"},
+		{"http/1.1,h2", "h2", "h2,http/1.1"},
+		{"http/1.1", "h2,http/1.1", "h2,http/1.1"},
 		{"foo", "http/1.1", "foo"},
 	} {
 		split := func(s string) []string {

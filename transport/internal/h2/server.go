@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -165,13 +164,7 @@ func (s *session) open(id uint32, m *Message) error {
 func (s *session) page(st *Stream, m *Message, status int) {
 	p := http1.Page{Status: status, Padding: http1.PaddedFor([]byte(m.Get("user-agent")))}
 	status, body := p.Content()
-	name := s.Name
-	if name == "" {
-		name = http1.ServerName
-	}
-	b := AppendStatus(nil, status)
-	b = AppendField(b, "server", name)
-	b = AppendField(b, "date", time.Now().UTC().Format(http.TimeFormat))
+	b := AppendServerDate(AppendStatus(nil, status), s.Name, time.Now())
 	b = AppendField(b, "content-type", "text/html")
 	b = AppendField(b, "content-length", strconv.Itoa(len(body)))
 	st.trailers = nil
