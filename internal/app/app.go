@@ -14,6 +14,7 @@ import (
 
 	"heki/dns"
 	"heki/inbound"
+	"heki/inbound/vmess"
 	"heki/internal/meter"
 	"heki/option"
 	"heki/outbound"
@@ -31,6 +32,10 @@ type App struct {
 	ledger   *meter.Ledger
 	panels   *panel.Service
 	lock     *os.File // nil without panels: there is no state then
+	memory   *vmess.Memory
+
+	stopSaving context.CancelFunc
+	saving     sync.WaitGroup
 
 	mu        sync.Mutex // one Start, Reload or Close at a time
 	closed    bool
@@ -60,15 +65,26 @@ func (a *App) build(o *option.Options) error {
 	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, a.log); err != nil {
 		return err
 	}
-	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Log: a.log}
-	a.inbounds = inbound.NewManager(inboundTypes(), env)
+	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Log: a.log, Now: a.now}
+	a.memory = vmess.NewMemory()
+	a.inbounds = inbound.NewManager(inboundTypes(a.memory), env)
 	if len(o.Panels) > 0 {
 		if a.lock, err = lockState(o.StateDir); err != nil {
 			return err
 		}
+		a.loadMemory()
 	}
 	a.panels, err = a.buildPanels(o)
 	return err
+}
+
+// now is the time as the panels have it: VMess clients are refused for a wrong clock, and the host's
+// may be the wrong one.
+func (a *App) now() time.Time {
+	if a.panels == nil { // while building
+		return time.Now()
+	}
+	return time.Now().Add(a.panels.Offset())
 }
 
 // release closes what build made, as far as it came.
@@ -101,6 +117,7 @@ func (a *App) Start() error {
 		}
 	}
 	a.panels.Start()
+	a.startSaving()
 	return nil
 }
 
@@ -127,6 +144,7 @@ func (a *App) Reload(o *option.Options) error {
 			return err
 		}
 		a.lock = lock
+		a.startSaving()
 	}
 	if err := a.reloadRouting(o); err != nil {
 		return err
@@ -193,10 +211,17 @@ func (a *App) Close(ctx context.Context) error {
 		return nil
 	}
 	a.closed = true
+	if a.stopSaving != nil {
+		a.stopSaving()
+		a.saving.Wait()
+	}
 	err := a.closeInbounds(ctx)
 	err = errors.Join(err, a.panels.Close(ctx))
 	for _, s := range a.static {
 		s.node.Close()
+	}
+	if a.lock != nil {
+		err = errors.Join(err, a.saveMemory())
 	}
 	return errors.Join(err, a.release())
 }

@@ -10,12 +10,13 @@ import (
 	"heki/outbound/direct"
 )
 
-// inboundTypes is the list of the protocols that heki serves.
-func inboundTypes() *inbound.Registry {
+// inboundTypes is the list of the protocols that heki serves. memory is what the VMess inbounds of the
+// process remember together.
+func inboundTypes(memory *vmess.Memory) *inbound.Registry {
 	r := inbound.NewRegistry()
 	trojan.Register(r)
 	vless.Register(r)
-	vmess.Register(r, vmess.NewMemory())
+	vmess.Register(r, memory)
 	return r
 }
 

@@ -1,8 +1,8 @@
 package singmux
 
 import (
-	"errors"
 	"encoding/binary"
+	"errors"
 	"net"
 	"time"
 
