@@ -112,7 +112,7 @@ func plainRefusal(answer []byte) bool {
 func TestWebSocketProbe(t *testing.T) {
 	t.Parallel()
 	port := harness.FreePort(t)
-	road := harness.Road{Protocol: "vless", WS: true}
+	road := harness.Road{Protocol: "vless", Transport: "ws"}
 	harness.StartServer(t, road.Inbound(port, nil, harness.Users()))
 	const upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	for _, p := range []struct{ name, request string }{

@@ -1,6 +1,8 @@
 package test
 
 import (
+	"cmp"
+	"maps"
 	"testing"
 
 	"heki/test/harness"
@@ -9,24 +11,39 @@ import (
 // lane is a lane of a client and what its real program can do.
 type lane struct {
 	harness.Lane
-	tcp bool // drive TCP too; off where a lane differs from another in UDP only
-	udp harness.Cone
+	tcp  bool  // drive TCP too; off where a lane differs from another in UDP only
+	size int64 // bytes each way of a TCP check; 0 is full
+	udp  harness.Cone
 }
 
+// Sizes of the TCP checks. A cell whose carrying is proven by another one moves the smaller.
+const (
+	full  = 8 << 20
+	small = 1 << 20
+)
+
 // transports are the roads of the matrix; sing-box puts early data into the path too.
-func transports(client string) map[string]harness.Road {
+func transports(client, protocol string) map[string]harness.Road {
 	const ed, header = 2048, "Sec-WebSocket-Protocol"
 	roads := map[string]harness.Road{
-		"tcp":        {},
-		"tcp-tls":    {TLS: true},
-		"ws":         {WS: true},
-		"ws-tls":     {WS: true, TLS: true},
-		"ws-early":   {WS: true, EarlyData: ed, EarlyHeader: header},
-		"wss-early":  {WS: true, TLS: true, EarlyData: ed, EarlyHeader: header},
-		"ws-early-p": {WS: true, EarlyData: ed},
+		"tcp":         {},
+		"tcp-tls":     {TLS: true},
+		"ws":          {Transport: "ws"},
+		"ws-tls":      {Transport: "ws", TLS: true},
+		"upgrade":     {Transport: "httpupgrade"},
+		"upgrade-tls": {Transport: "httpupgrade", TLS: true},
 	}
-	if client == harness.Xray {
-		delete(roads, "ws-early-p")
+	if protocol != "vmess" {
+		maps.Copy(roads, map[string]harness.Road{
+			"ws-early":  {Transport: "ws", EarlyData: ed, EarlyHeader: header},
+			"wss-early": {Transport: "ws", TLS: true, EarlyData: ed, EarlyHeader: header},
+		})
+	}
+	switch {
+	case client == harness.SingBox && protocol != "vmess":
+		roads["ws-early-p"] = harness.Road{Transport: "ws", EarlyData: ed}
+	case client == harness.Xray:
+		roads["header"] = harness.Road{Transport: "tcp_http_header"}
 	}
 	return roads
 }
@@ -37,6 +54,8 @@ func lanes(client string, road harness.Road) []lane {
 	at := func(name string, user int) harness.Lane { return harness.Lane{Name: name, User: users[user]} }
 	var list []lane
 	switch {
+	case road.Protocol == "vmess":
+		list = vmessLanes(client, road, at)
 	case client == harness.SingBox && road.Protocol == "vless":
 		xudp, packetaddr := at("xudp", 1), at("packetaddr", 2)
 		xudp.Encoding, packetaddr.Encoding = "xudp", "packetaddr"
@@ -53,6 +72,11 @@ func lanes(client string, road harness.Road) []lane {
 		utls.UTLS = "chrome"
 		list = append(list, lane{Lane: utls, tcp: true, udp: list[0].udp})
 	}
+	if road.Transport != "" && road.Transport != "ws" {
+		for i := range list {
+			list[i].size = small
+		}
+	}
 	return list
 }
 
@@ -61,9 +85,9 @@ func lanes(client string, road harness.Road) []lane {
 func TestMatrix(t *testing.T) {
 	for _, client := range []string{harness.SingBox, harness.Xray} {
 		t.Run(client, func(t *testing.T) {
-			for _, protocol := range []string{"vless", "trojan"} {
+			for _, protocol := range []string{"vless", "trojan", "vmess"} {
 				t.Run(protocol, func(t *testing.T) {
-					for name, road := range transports(client) {
+					for name, road := range transports(client, protocol) {
 						road.Protocol = protocol
 						t.Run(name, func(t *testing.T) {
 							t.Parallel()
@@ -77,12 +101,16 @@ func TestMatrix(t *testing.T) {
 }
 
 func testCell(t *testing.T, client string, road harness.Road) {
+	testLanes(t, client, road, harness.Users(), lanes(client, road))
+}
+
+func testLanes(t *testing.T, client string, road harness.Road, users []harness.User, ls []lane) {
 	targets := harness.StartTargets(t)
 	cert := harness.NewCertificate(t)
 	port := harness.FreePort(t)
-	harness.StartServer(t, road.Inbound(port, cert, harness.Users()))
-	ls := lanes(client, road)
+	harness.StartServer(t, road.Inbound(port, cert, users))
 	wrong := harness.Lane{Name: "wrong", User: harness.Stranger()}
+	wrong.User.AlterID = users[0].AlterID
 	all := []harness.Lane{wrong}
 	for _, l := range ls {
 		all = append(all, l.Lane)
@@ -91,9 +119,9 @@ func testCell(t *testing.T, client string, road harness.Road) {
 	for _, l := range ls {
 		t.Run(l.Name, func(t *testing.T) {
 			socks := c.Socks(l.Name)
-			way := wayOf(client, road, socks)
+			way := wayOf(client, road, l, socks)
 			if l.tcp {
-				harness.CheckTCP(t, way, targets, 8<<20)
+				harness.CheckTCP(t, way, targets, cmp.Or(l.size, full))
 				t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, targets, 40) })
 			}
 			t.Run("udp", func(t *testing.T) { harness.CheckUDP(t, socks, targets, l.udp) })
@@ -103,10 +131,12 @@ func testCell(t *testing.T, client string, road harness.Road) {
 }
 
 // wayOf spares a client what it cannot do on a road.
-func wayOf(client string, road harness.Road, socks harness.Socks) harness.Way {
+func wayOf(client string, road harness.Road, l lane, socks harness.Socks) harness.Way {
 	switch {
 	case client == harness.Xray && road.Protocol == "trojan":
 		return harness.Gentle{Way: socks}
+	case client == harness.Xray && road.Protocol == "vmess" && !l.Mux:
+		return harness.Eager{Way: socks}
 	case client == harness.SingBox && road.EarlyData > 0:
 		return harness.Late{Way: socks}
 	}

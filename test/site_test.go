@@ -71,7 +71,7 @@ func (s *site) node() paneltest.Node {
 	if s.road.TLS {
 		n.TLS, n.ServerName = 1, harness.ServerName
 	}
-	if s.road.WS {
+	if s.road.Transport == "ws" {
 		n.Network, n.Path = "ws", harness.Path
 	}
 	return n
@@ -111,8 +111,8 @@ type panelCell struct {
 // many connections of a user in one.
 func panelCells() map[string]panelCell {
 	vless, trojan := harness.Road{Protocol: "vless"}, harness.Road{Protocol: "trojan"}
-	wsTLS := harness.Road{Protocol: "vless", WS: true, TLS: true}
-	trojanTLS, trojanWS := harness.Road{Protocol: "trojan", TLS: true}, harness.Road{Protocol: "trojan", WS: true}
+	wsTLS := harness.Road{Protocol: "vless", Transport: "ws", TLS: true}
+	trojanTLS, trojanWS := harness.Road{Protocol: "trojan", TLS: true}, harness.Road{Protocol: "trojan", Transport: "ws"}
 	return map[string]panelCell{
 		"sing-box/vless/tcp":      {harness.SingBox, vless, false},
 		"sing-box/vless/ws-tls":   {harness.SingBox, wsTLS, false},

@@ -18,6 +18,8 @@ const (
 	Heki    = "heki"
 	SingBox = "sing-box"
 	Xray    = "xray"
+	V2Ray   = "v2ray"
+	HAProxy = "haproxy"
 )
 
 // program is a real client: a Go module of its own below test/clients pins it.
@@ -43,7 +45,12 @@ func programOf(name string) (program, bool) {
 //	${HEKI_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/heki-test}/NAME-VERSION-GOVERSION/NAME
 //
 // A file lock keeps test binaries that run at the same time from building it twice.
+//
+// Programs of Debian are unpacked there instead; see debianBinary.
 func Binary(name string) (string, error) {
+	if p, ok := debianOf(name); ok {
+		return debianBinary(name, p)
+	}
 	p, ok := programOf(name)
 	if !ok {
 		return "", fmt.Errorf("no pinned program is called %q", name)

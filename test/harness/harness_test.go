@@ -19,7 +19,7 @@ func (direct) Dial(ctx context.Context, destination string) (Duplex, error) {
 }
 
 func TestChecksWithoutProxy(t *testing.T) {
-	for _, way := range []Way{direct{}, Gentle{direct{}}, Late{direct{}}} {
+	for _, way := range []Way{direct{}, Gentle{direct{}}, Late{direct{}}, Eager{direct{}}} {
 		to := StartTargets(t)
 		CheckTCP(t, way, to, 1<<20)
 		CheckParallel(t, way, to, 40)

@@ -10,41 +10,51 @@ import (
 // JSON is an object of a configuration file.
 type JSON = map[string]any
 
-// User is one account. VLESS uses UUID, Trojan uses Password.
-type User struct{ Name, UUID, Password string }
+// User is one account. VLESS and VMess use UUID, Trojan uses Password.
+type User struct {
+	Name, UUID, Password string
+	AlterID              int // VMess: above 0 is MD5 authentication
+}
 
 // Users are the accounts of every inbound of the matrix: more than one per port, on purpose.
 func Users() []User {
 	return []User{
-		{"alice", "b831381d-6324-4d53-ad4f-8cda48b30811", "alice has a long password"},
-		{"bob", "2bf4bd27-9f5b-4a3c-8d1e-6f1f0b6c5a02", "b"},
-		{"carol", "0d3f4b7c-6a58-4c8e-9d71-3c2a5e9f1b03", "pässwörd/with?signs"},
+		{Name: "alice", UUID: "b831381d-6324-4d53-ad4f-8cda48b30811", Password: "alice has a long password"},
+		{Name: "bob", UUID: "2bf4bd27-9f5b-4a3c-8d1e-6f1f0b6c5a02", Password: "b"},
+		{Name: "carol", UUID: "0d3f4b7c-6a58-4c8e-9d71-3c2a5e9f1b03", Password: "pässwörd/with?signs"},
 	}
 }
 
 // Stranger is an account that no server knows.
 func Stranger() User {
-	return User{"mallory", "ffffffff-ffff-4fff-bfff-ffffffffffff", "nobody knows this"}
+	return User{Name: "mallory", UUID: "ffffffff-ffff-4fff-bfff-ffffffffffff", Password: "nobody knows this"}
 }
 
 // Road is what a client and a server must agree on beside the account.
 type Road struct {
-	Protocol    string // vless, trojan
+	Protocol    string // vless, trojan, vmess
 	TLS         bool
-	WS          bool
+	Transport   string // ws, httpupgrade, http, grpc, tcp_http_header; "" is plain TCP
 	EarlyData   int    // bytes that may travel in the WebSocket request; 0 is none
 	EarlyHeader string // header that carries them; empty: the path does
+	Multiplex   bool   // sing-mux is served
 }
 
-// Path of the WebSocket transport.
-const Path = "/ray"
+// Path of the HTTP transports, and the name of the gRPC service.
+const (
+	Path    = "/ray"
+	Service = "ray"
+)
 
 // transport is sing-box's "transport", the same at both ends; nil for TCP.
 func (r Road) transport() JSON {
-	if !r.WS {
+	switch r.Transport {
+	case "":
 		return nil
+	case "grpc":
+		return JSON{"type": r.Transport, "service_name": Service}
 	}
-	t := JSON{"type": "ws", "path": Path}
+	t := JSON{"type": r.Transport, "path": Path}
 	if r.EarlyData > 0 {
 		t["max_early_data"] = r.EarlyData
 		if r.EarlyHeader != "" {
@@ -59,11 +69,16 @@ func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
 	in := JSON{"type": r.Protocol, "tag": "in", "listen": Loopback, "listen_port": port}
 	var list []JSON
 	for _, u := range users {
-		if r.Protocol == "vless" {
-			list = append(list, JSON{"name": u.Name, "uuid": u.UUID})
-		} else {
-			list = append(list, JSON{"name": u.Name, "password": u.Password})
+		user := JSON{"name": u.Name}
+		switch r.Protocol {
+		case "trojan":
+			user["password"] = u.Password
+		case "vmess":
+			user["uuid"], user["alterId"] = u.UUID, u.AlterID
+		default:
+			user["uuid"] = u.UUID
 		}
+		list = append(list, user)
 	}
 	in["users"] = list
 	if r.TLS {
@@ -71,6 +86,9 @@ func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
 	}
 	if t := r.transport(); t != nil {
 		in["transport"] = t
+	}
+	if r.Multiplex {
+		in["multiplex"] = JSON{"enabled": true}
 	}
 	return in
 }
@@ -100,7 +118,7 @@ func StartServer(t testing.TB, inbounds ...JSON) *Process {
 	return p
 }
 
-// Run starts heki, sing-box or Xray with a configuration file.
+// Run starts heki, sing-box, Xray or V2Ray with a configuration file.
 func Run(t testing.TB, name, config string) *Process {
 	t.Helper()
 	path, err := binaryOf(name)
@@ -108,8 +126,11 @@ func Run(t testing.TB, name, config string) *Process {
 		t.Fatal(err)
 	}
 	args := []string{"run", "-c", config}
-	if name == SingBox {
+	switch name {
+	case SingBox:
 		args = append(args, "--disable-color")
+	case V2Ray:
+		args = []string{"-config", config}
 	}
 	return Start(t, name, path, args...)
 }

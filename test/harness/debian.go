@@ -1,0 +1,79 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// debian is a program that is taken from the machine's Debian archive.
+type debian struct {
+	packages []string // its own, then the libraries that not every machine has
+	path     string   // inside the first package
+	version  string   // what its -v must say: a tested series
+}
+
+func debianOf(name string) (debian, bool) {
+	switch name {
+	case V2Ray: // the last series that speaks VMess with alterId above 0
+		return debian{[]string{"v2ray"}, "usr/bin/v2ray", "V2Ray 4.34."}, true
+	case HAProxy:
+		return debian{[]string{"haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"}, "usr/sbin/haproxy", "HAProxy version 2.6."}, true
+	}
+	return debian{}, false
+}
+
+// debianBinary returns a program that was unpacked into the cache. The first call downloads its packages
+// with apt-get, which checks them, and unpacks them with dpkg-deb. Nothing is installed, no service
+// starts, and no root is needed.
+func debianBinary(name string, p debian) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, name+"-debian")
+	path := filepath.Join(dir, p.path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	fmt.Fprintf(os.Stderr, "harness: unpacking %s into %s (apt-get download, dpkg-deb)\n", strings.Join(p.packages, ", "), dir)
+	// The libraries first: the program's presence says that all is there.
+	for i := len(p.packages) - 1; i >= 0; i-- {
+		script := `set -e; rm -f "$1"_*.deb; apt-get -q download "$1"; dpkg-deb -x "$1"_*.deb .; rm -f "$1"_*.deb`
+		cmd := exec.Command("sh", "-c", script, "sh", p.packages[i])
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("unpack %s (is apt-get update due?): %w\n%s", p.packages[i], err, out)
+		}
+	}
+	cmd := exec.Command(path, "-version")
+	if name == HAProxy {
+		cmd = exec.Command(path, "-v")
+	}
+	cmd.Env = append(os.Environ(), libraries(path)...)
+	out, err := cmd.CombinedOutput()
+	if !strings.Contains(string(out), p.version) {
+		os.Remove(path)
+		return "", fmt.Errorf("this machine's %s is not %s (%v):\n%s", name, p.version, err, out)
+	}
+	return path, nil
+}
+
+// libraries is the environment that lets a program of debianBinary find its own libraries.
+func libraries(path string) []string {
+	matches, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "../lib/*-linux-gnu*"))
+	if len(matches) == 0 {
+		return nil
+	}
+	return []string{"LD_LIBRARY_PATH=" + strings.Join(matches, ":")}
+}
