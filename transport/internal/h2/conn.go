@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"heki/internal/netio"
+	"heki/transport/internal/http1"
 )
 
 // conn is one connection, of either side. run reads it; streams write it.
@@ -129,7 +130,8 @@ func (c *conn) run() error {
 				err = c.cause
 			}
 			c.cmu.Unlock()
-			return c.fail(err)
+			c.end(err)
+			return err
 		}
 	}
 }
@@ -182,14 +184,9 @@ func (c *conn) restLocked() {
 	}
 }
 
-// fail ends the connection and all its streams; the first reason stands, and is returned.
-func (c *conn) fail(err error) error {
+// end ends all streams and closes the connection.
+func (c *conn) end(err error) {
 	c.mu.Lock()
-	if c.err != nil {
-		err = c.err
-		c.mu.Unlock()
-		return err
-	}
 	c.err = err
 	streams := make([]*Stream, 0, len(c.streams))
 	for _, s := range c.streams {
@@ -200,28 +197,29 @@ func (c *conn) fail(err error) error {
 	c.cmu.Lock()
 	c.over = true
 	c.cmu.Unlock()
-	c.goAway(err, last)
 	for _, s := range streams {
 		s.abort(err)
 	}
-	return err
+	if c.goAway(err, last) && !c.client {
+		http1.Linger(c.sock) // else the GOAWAY may be lost
+	}
+	_ = c.sock.Close()
 }
 
-// goAway says why, if there is something to say and the peer reads, and closes the socket.
-func (c *conn) goAway(err error, last uint32) {
+// goAway tells the peer why the connection ends, if that is news and the peer reads.
+func (c *conn) goAway(err error, last uint32) bool {
 	var broken *connError
 	code, say := codeNone, err == errIdle || err == net.ErrClosed
 	if errors.As(err, &broken) {
 		code, say = broken.code, true
 	}
-	if say && c.wmu.TryLock() {
-		if c.sock.SetWriteDeadline(time.Now().Add(goAwayTime)) == nil {
-			_, _ = c.sock.Write(appendGoAway(nil, last, code)) // best effort
-			_ = netio.CloseWrite(c.sock)
-		}
-		c.wmu.Unlock()
+	if !say || c.sock.SetWriteDeadline(time.Now().Add(goAwayTime)) != nil { // whoever writes ends too
+		return false
 	}
-	_ = c.sock.Close()
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	_, err = c.sock.Write(appendGoAway(nil, last, code))
+	return err == nil
 }
 
 // queue lets frames go out behind what is being written. It never blocks, and ends the connection
@@ -244,7 +242,7 @@ func (c *conn) queueWord(typ byte, stream, word uint32) {
 func (c *conn) checkControlLocked() {
 	if len(c.control) > maxControl {
 		c.control, c.cause = nil, bad(codeCalm, "answers are not read")
-		_ = c.sock.Close() // wakes the reader, which fails the connection
+		_ = c.sock.Close() // wakes the reader, which ends the connection
 	}
 }
 
@@ -254,7 +252,7 @@ func (c *conn) take() []byte {
 	defer c.cmu.Unlock()
 	b := c.control
 	c.control, c.spare = c.spare[:0], b
-	if c.stalled {
+	if c.stalled && !c.over {
 		c.stalled = false
 		_ = c.sock.SetWriteDeadline(time.Time{})
 	}
@@ -310,10 +308,10 @@ func (c *conn) writeLocked(b []byte) error {
 	return c.broken(err)
 }
 
-// broken fails the connection: after half a frame nothing can follow.
+// broken ends the connection: after half a frame nothing can follow.
 func (c *conn) broken(err error) error {
 	if err != nil {
-		_ = c.sock.Close() // wakes the reader, which fails the connection
+		_ = c.sock.Close() // wakes the reader, which ends the connection
 	}
 	return err
 }
@@ -322,7 +320,7 @@ func (c *conn) broken(err error) error {
 func (c *conn) stall() {
 	c.cmu.Lock()
 	defer c.cmu.Unlock()
-	if !c.stalled {
+	if !c.stalled && !c.over {
 		c.stalled = c.sock.SetWriteDeadline(time.Now().Add(stallTime)) == nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -125,4 +126,16 @@ func openWith(t testing.TB, client *http.Client, url string) *duplex {
 		t.Fatal(resp.Status)
 	}
 	return &duplex{up: w, down: resp.Body}
+}
+
+// sniffing is a transport that speaks nothing else.
+type sniffing struct{ *Server }
+
+func (s sniffing) Serve(ctx context.Context, conn net.Conn, handle func(context.Context, net.Conn, netip.AddrPort)) error {
+	c := netio.NewConn(conn)
+	if !Sniff(c) {
+		c.Drop()
+		return c.Close()
+	}
+	return s.Server.Serve(ctx, c, func(ctx context.Context, st *Stream, _ *Message) { handle(ctx, st, netip.AddrPort{}) })
 }

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"encoding/binary"
+	"io"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -246,7 +247,7 @@ func (c *conn) wholeFrame(b []byte) error {
 			c.queue(append(appendHeader(nil, 8, framePing, flagEnd, 0), b...))
 		}
 	case frameGoAway:
-		c.peerGoes(binary.BigEndian.Uint32(b) & windowMax)
+		return c.peerGoes(binary.BigEndian.Uint32(b) & windowMax)
 	case frameWindow:
 		return c.window(int64(binary.BigEndian.Uint32(b) & windowMax))
 	}
@@ -366,8 +367,9 @@ func (c *conn) window(n int64) error {
 	return nil
 }
 
-// peerGoes takes a GOAWAY: streams above last were not looked at.
-func (c *conn) peerGoes(last uint32) {
+// peerGoes takes a GOAWAY: our streams above last were not looked at. Without streams there is nothing
+// to wait for.
+func (c *conn) peerGoes(last uint32) error {
 	c.mu.Lock()
 	c.going = true
 	var lost []*Stream
@@ -376,12 +378,13 @@ func (c *conn) peerGoes(last uint32) {
 			lost = append(lost, s)
 		}
 	}
-	empty := c.client && len(c.streams) == 0
+	empty := len(c.streams) == 0
 	c.mu.Unlock()
 	for _, s := range lost {
-		s.abort(&ResetError{codeRefused})
+		s.resetByPeer(codeRefused)
 	}
 	if empty {
-		_ = c.sock.Close()
+		return io.EOF
 	}
+	return nil
 }
