@@ -4,13 +4,13 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/sagernet/sing/common/buf"
 	"golang.org/x/net/http2"
-	"net/http"
 
 	"heki/internal/netio"
 	"heki/transport/internal/transporttest"
@@ -210,7 +210,7 @@ func BenchmarkIdle(b *testing.B) {
 					wg.Go(func() { <-result })
 					out := appendSettings([]byte(Preface))
 					for j := range streams / conns {
-						out = appendHeaders(out, uint32(2*j+1), 0, put(), maxFrame)
+						out = appendHeaders(out, uint32(2*j+1), 0, put())
 					}
 					if _, err := pairs[i][0].Write(out); err != nil {
 						b.Fatal(err)

@@ -248,7 +248,7 @@ func (c *conn) open(head []byte, expect func(m *Message, trailers bool) error) *
 	c.next += 2
 	c.streams[s.id] = s
 	c.restLocked()
-	c.queue(appendHeaders(nil, s.id, 0, head, maxFrame)) // in the order of ids
+	c.queue(appendHeaders(nil, s.id, 0, head)) // in the order of ids
 	c.flushSoon()
 	return s
 }

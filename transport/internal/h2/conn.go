@@ -209,7 +209,7 @@ func (c *conn) end(err error) {
 // goAway tells the peer why the connection ends, if that is news and the peer reads.
 func (c *conn) goAway(err error, last uint32) bool {
 	var broken *connError
-	code, say := codeNone, err == errIdle || err == net.ErrClosed
+	code, say := codeNone, errors.Is(err, errIdle) || errors.Is(err, net.ErrClosed)
 	if errors.As(err, &broken) {
 		code, say = broken.code, true
 	}

@@ -70,7 +70,7 @@ func hold(_ context.Context, s *Stream, _ *Message) {
 	_ = s.Close()
 }
 
-func open(b []byte, id uint32) []byte { return appendHeaders(b, id, 0, put(), maxFrame) }
+func open(b []byte, id uint32) []byte { return appendHeaders(b, id, 0, put()) }
 
 func frame(typ, flags byte, id uint32, payload string) string {
 	return string(appendHeader(nil, len(payload), typ, flags, id)) + payload
@@ -170,7 +170,7 @@ func TestFloods(t *testing.T) {
 		}},
 		{"refused", func(b []byte, i int) []byte { return open(b, uint32(2*i+1)) }},
 		{"pages", func(b []byte, i int) []byte {
-			return appendHeaders(b, uint32(2*i+1), flagEnd, AppendRequest(nil, "GET", "https", "a", "/"), maxFrame)
+			return appendHeaders(b, uint32(2*i+1), flagEnd, AppendRequest(nil, "GET", "https", "a", "/"))
 		}},
 		{"continuation", func(b []byte, i int) []byte {
 			if i == 0 {
@@ -290,7 +290,7 @@ func TestLongHeads(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := dialRaw(t, hold)
-			_, _ = r.Write(appendHeaders(nil, 1, flagEnd, tt.block, maxFrame))
+			_, _ = r.Write(appendHeaders(nil, 1, flagEnd, tt.block))
 			f := until[*http2.DataFrame](t, r)
 			if !strings.Contains(string(f.Data()), tt.text) || !f.StreamEnded() {
 				t.Errorf("%q", f.Data())
@@ -381,7 +381,7 @@ func TestStalledStream(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	valid := open(appendSettings([]byte(Preface)), 1)
 	valid = append(valid, frame(frameData, flagEnd, 1, "payload")...)
-	valid = appendHeaders(valid, 3, flagEnd, AppendRequest(nil, "GET", "https", "a", "/"), maxFrame)
+	valid = appendHeaders(valid, 3, flagEnd, AppendRequest(nil, "GET", "https", "a", "/"))
 	s := sniffing{tunnel()}
 	transporttest.Garbage(t, s, valid, func(answer []byte) bool {
 		r := bytes.NewReader(answer)

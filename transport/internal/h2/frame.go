@@ -147,10 +147,10 @@ func appendSettings(b []byte, settings ...setting) []byte {
 }
 
 // appendHeaders writes a header block as HEADERS and as many CONTINUATION as it takes.
-func appendHeaders(b []byte, stream uint32, flags byte, block []byte, limit int) []byte {
+func appendHeaders(b []byte, stream uint32, flags byte, block []byte) []byte {
 	typ := byte(frameHeaders)
 	for {
-		n := min(len(block), limit)
+		n := min(len(block), maxFrame)
 		if n == len(block) {
 			flags |= flagHeaders
 		}

@@ -195,7 +195,7 @@ func (s *Stream) wholly(head, body []byte) bool {
 	}
 	c.mu.Unlock()
 	if fits {
-		frames := appendHeaders(nil, s.id, 0, c.blockLocked(head), maxFrame)
+		frames := appendHeaders(nil, s.id, 0, c.blockLocked(head))
 		_ = c.writeLocked(append(appendHeader(frames, len(body), frameData, flagEnd, s.id), body...))
 	}
 	return fits

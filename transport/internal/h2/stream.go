@@ -301,7 +301,7 @@ func (s *Stream) appendEnd(b []byte) []byte {
 	if s.trailers == nil {
 		return appendHeader(b, 0, frameData, flagEnd, s.id)
 	}
-	return appendHeaders(b, s.id, flagEnd, s.trailers, maxFrame)
+	return appendHeaders(b, s.id, flagEnd, s.trailers)
 }
 
 // CloseWrite ends our side: the peer reads EOF and may go on sending.
@@ -331,7 +331,7 @@ func (s *Stream) SetReadDeadline(t time.Time) error {
 	stopTimer(s.rtimer)
 	s.rage++
 	s.rtimer, s.rexpired = nil, false
-	if !t.IsZero() && s.rerr != net.ErrClosed {
+	if !t.IsZero() && !errors.Is(s.rerr, net.ErrClosed) {
 		age := s.rage
 		s.rtimer = time.AfterFunc(time.Until(t), func() {
 			s.rmu.Lock()

@@ -161,5 +161,5 @@ func (s *Stream) sendHead(block []byte, end bool) error {
 	if end {
 		flags = flagEnd
 	}
-	return c.writeLocked(appendHeaders(nil, s.id, flags, c.blockLocked(block), maxFrame))
+	return c.writeLocked(appendHeaders(nil, s.id, flags, c.blockLocked(block)))
 }
