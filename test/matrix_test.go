@@ -39,6 +39,10 @@ func transports(client, protocol string) map[string]harness.Road {
 			"wss-early": {Transport: "ws", TLS: true, EarlyData: ed, EarlyHeader: header},
 		})
 	}
+	if client == harness.SingBox {
+		roads["mux"] = harness.Road{Multiplex: true}
+		roads["mux-tls"] = harness.Road{Multiplex: true, TLS: true}
+	}
 	switch {
 	case client == harness.SingBox && protocol != "vmess":
 		roads["ws-early-p"] = harness.Road{Transport: "ws", EarlyData: ed}
@@ -54,6 +58,8 @@ func lanes(client string, road harness.Road) []lane {
 	at := func(name string, user int) harness.Lane { return harness.Lane{Name: name, User: users[user]} }
 	var list []lane
 	switch {
+	case road.Multiplex:
+		return singMuxLanes(at)
 	case road.Protocol == "vmess":
 		list = vmessLanes(client, road, at)
 	case client == harness.SingBox && road.Protocol == "vless":
@@ -78,6 +84,19 @@ func lanes(client string, road harness.Road) []lane {
 		}
 	}
 	return list
+}
+
+// singMuxLanes are sing-mux's three ways to share connections, the last also with padding.
+func singMuxLanes(at func(name string, user int) harness.Lane) []lane {
+	var list []lane
+	for i, name := range []string{"h2mux", "smux", "yamux"} {
+		l := at(name, i)
+		l.SingMux = name
+		list = append(list, lane{Lane: l, tcp: true, size: small, udp: harness.Full})
+	}
+	padded := at("padded", 0)
+	padded.SingMux, padded.Padded = "h2mux", true
+	return append(list, lane{Lane: padded, tcp: true, size: small, udp: harness.Full})
 }
 
 // TestMatrix drives every cell: client × protocol × transport, and each lane of the client in it.
