@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -25,25 +24,19 @@ const dnsIdle = 30 * time.Second
 
 // RoutePacketConn implements adapter.Router.
 func (r *Router) RoutePacketConn(ctx context.Context, conn N.PacketConn, md *adapter.Metadata) error {
-	defer conn.Close()
 	md.Network = constant.NetworkUDP
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	t := &task{cancel: cancel}
-	t.add(conn)
-	lease, err := open(ctx, t, md)
-	if err != nil {
-		failed(conn, err)
-		r.refused(ctx, md, err)
-		return err
-	}
-	defer lease.Close()
+	return r.admit(ctx, conn, md, func(ctx context.Context, t *task, lease adapter.Lease) error {
+		return r.routePackets(ctx, conn, md, t, lease)
+	})
+}
+
+func (r *Router) routePackets(ctx context.Context, conn N.PacketConn, md *adapter.Metadata, t *task, lease adapter.Lease) error {
 	s := r.state.Load()
 	in := &packetSource{conn: conn, waiter: packetWaiter(conn)}
 	defer in.drop()
 	if s.table.NeedsSniff(md) {
 		if err := s.sniff.packets(in, md); err != nil {
-			return t.because(err)
+			return err
 		}
 	}
 	out, err := r.decide(ctx, s, md)
@@ -53,17 +46,14 @@ func (r *Router) RoutePacketConn(ctx context.Context, conn N.PacketConn, md *ada
 	}
 	remote, err := out.ListenPacket(ctx, md)
 	if err != nil {
-		failed(conn, err)
-		err = t.because(fmt.Errorf("listen for packets to %s: %w", md.Destination, err))
-		r.log.LogAttrs(ctx, slog.LevelInfo, "listen", slog.Any("conn", md), slog.Any("err", err))
-		return err
+		return r.unreachable(ctx, conn, md, fmt.Errorf("listen for packets to %s: %w", md.Destination, err))
 	}
 	t.add(remote)
 	p := &packetRelay{
 		client: conn, remote: remote, in: in, lease: lease,
 		guard: guard{router: r, md: *md, log: r.log},
 	}
-	return t.because(p.run(idle(md.UDPTimeout, constant.UDPTimeout)))
+	return p.run(idle(md.UDPTimeout, constant.UDPTimeout))
 }
 
 // packetSource reads a client's packets, those first that sniffing looked at.

@@ -152,10 +152,9 @@ func open(ctx context.Context, t *task, md *adapter.Metadata) (adapter.Lease, er
 	return md.User.Meter.Open(ctx, md.Source.Addr(), t.kill)
 }
 
-// RouteConn implements adapter.Router.
-func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metadata) error {
+// admit runs serve while the account holds a lease for conn, which it owns.
+func (r *Router) admit(ctx context.Context, conn io.Closer, md *adapter.Metadata, serve func(context.Context, *task, adapter.Lease) error) error {
 	defer conn.Close()
-	md.Network = constant.NetworkTCP
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t := &task{cancel: cancel}
@@ -167,10 +166,23 @@ func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metad
 		return err
 	}
 	defer lease.Close()
+	return t.because(serve(ctx, t, lease))
+}
+
+// RouteConn implements adapter.Router.
+func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metadata) error {
+	md.Network = constant.NetworkTCP
+	return r.admit(ctx, conn, md, func(ctx context.Context, t *task, lease adapter.Lease) error {
+		return r.routeConn(ctx, conn, md, t, lease)
+	})
+}
+
+func (r *Router) routeConn(ctx context.Context, conn net.Conn, md *adapter.Metadata, t *task, lease adapter.Lease) error {
 	s := r.state.Load()
 	if s.table.NeedsSniff(md) {
+		var err error
 		if conn, err = s.sniff.stream(conn, md); err != nil {
-			return t.because(err)
+			return err
 		}
 	}
 	out, err := r.decide(ctx, s, md)
@@ -180,20 +192,24 @@ func (r *Router) RouteConn(ctx context.Context, conn net.Conn, md *adapter.Metad
 	}
 	remote, err := out.Dial(ctx, md)
 	if err != nil {
-		failed(conn, err)
-		err = t.because(fmt.Errorf("dial %s: %w", md.Destination, err))
-		r.log.LogAttrs(ctx, slog.LevelInfo, "dial", slog.Any("conn", md), slog.Any("err", err))
-		return err
+		return r.unreachable(ctx, conn, md, fmt.Errorf("dial %s: %w", md.Destination, err))
 	}
 	t.add(remote)
 	if err := succeeded(conn); err != nil {
-		return t.because(errors.Join(err, remote.Close()))
+		return errors.Join(err, remote.Close())
 	}
 	relay := netio.Relay{
 		Up: lease.Up, Down: lease.Down, Paced: lease.Paced,
 		Idle: idle(md.TCPTimeout, constant.TCPTimeout), HalfClosed: constant.HalfCloseTimeout,
 	}
-	return t.because(relay.Run(conn, remote))
+	return relay.Run(conn, remote)
+}
+
+// unreachable tells client and operator that an outbound failed.
+func (r *Router) unreachable(ctx context.Context, conn any, md *adapter.Metadata, err error) error {
+	failed(conn, err)
+	r.log.LogAttrs(ctx, slog.LevelInfo, "unreachable", slog.Any("conn", md), slog.Any("err", err))
+	return err
 }
 
 // failed lets a protocol that can say so tell its client that a stream did not come about.
