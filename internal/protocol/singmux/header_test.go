@@ -1,7 +1,6 @@
 package singmux
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -149,13 +148,14 @@ func FuzzParseRequest(f *testing.F) {
 func FuzzParseHello(f *testing.F) {
 	f.Add([]byte("\x00\x02"))
 	f.Add([]byte("\x01\x01\x01\x01\x00"))
+	f.Add([]byte("\x01\x01\x30\x30\x30"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		h, n, err := ParseHello(in)
 		if err != nil {
 			return
 		}
 		again, k, err := ParseHello(AppendHello(nil, h))
-		if err != nil || again != h || h.Padding && !bytes.Equal(in[:n], AppendHello(nil, h)[:k]) {
+		if err != nil || again != h || h.Padding && k != n { // any flag but 0 is padding
 			t.Errorf("%+v, %v, want %+v", again, err, h)
 		}
 	})

@@ -507,3 +507,25 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a client sends, Serve ends with it, and so do its streams.
+func FuzzServe(f *testing.F) {
+	syn := "\x01\x00\x00\x00\x01\x00\x00\x00"
+	f.Add([]byte("\x00\x00" + syn + "\x01\x02\x0b\x00\x01\x00\x00\x00\x00\x00\x01\x01\x02\x03\x04\x00\x50hi" + "\x01\x01\x00\x00\x01\x00\x00\x00"))
+	f.Add([]byte("\x00\x01\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x0b\x00\x00\x01\x01\x02\x03\x04\x00\x50hi"))
+	f.Add([]byte("\x00\x02PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x01\x00\x01\x00\x02pp\x00\x08\x00\x01" + syn + "p"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		fake := wiretest.NewDiscard(strings.NewReader(string(in)))
+		done := make(chan struct{})
+		go func() {
+			_ = Serve(context.Background(), fake, Options{Handler: echo, Ahead: ahead, MaxStreams: 4})
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal("Serve does not return")
+		}
+	})
+}
