@@ -118,6 +118,9 @@ func (s *Stream) Start() error {
 	s.mu.Lock()
 	s.open, s.cancel = listeners, cancel
 	s.mu.Unlock()
+	if len(s.trusted) == 0 && (s.o.ProxyProtocol == option.ProxyRequired || s.o.ProxyProtocol == option.ProxyOptional) {
+		s.log.Warn("a PROXY header is believed from everybody, who may claim any address; list the load balancers in trusted_proxies")
+	}
 	for _, l := range listeners {
 		s.log.Info("listening", "address", l.Addr().String(), "protocol", s.protocol)
 		s.wg.Go(func() { s.accept(ctx, l) })
