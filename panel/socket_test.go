@@ -57,7 +57,7 @@ func TestOverSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.s.SyncNow("")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	until(t, "everything is billed, kept or held", func() bool {
 		total, sum := b.panel.Total(), int64(0)
@@ -75,14 +75,17 @@ func TestOverSockets(t *testing.T) {
 }
 
 // until waits for cond, at most ten seconds.
+// patience is longer than a node waits after a report that fell into the outage.
+const patience = 40 * time.Second
+
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-tick.C {
+	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
 		if cond() {
 			return
 		}
 	}
-	t.Fatalf("not in 10 s: %s", what)
+	t.Fatalf("not in %s: %s", patience, what)
 }
