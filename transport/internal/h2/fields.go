@@ -106,7 +106,7 @@ func (m *Message) isRequest() bool {
 		m.Authority = m.Get("host")
 	}
 	for _, c := range []byte(m.Path) {
-		if c <= ' ' || c == 0x7f {
+		if c < ' ' || c == 0x7f { // grpc-go sends blanks of a service's name as they are
 			return false
 		}
 	}
