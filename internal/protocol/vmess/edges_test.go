@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"heki/internal/protocol/wire/wiretest"
+
 	"github.com/sagernet/sing/common/buf"
 )
 
@@ -88,6 +90,42 @@ func TestBrokenStreams(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Xray's client sends an empty chunk first when its user is silent, and goes on after it.
+func TestEmptyFirstChunk(t *testing.T) {
+	for _, v := range variants() {
+		b := newLargest(v.s)
+		if !b.chunked || v.s.Command != CommandTCP {
+			continue
+		}
+		up := encodeAfterEmpty(t, v.s, []byte("hello"))
+		for name, source := range sources() {
+			c := NewServerConn(source(strings.NewReader(up)), v.s, nil)
+			if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
+				t.Errorf("%s, %s: %q, %v", v.name, name, got, err)
+			}
+		}
+	}
+}
+
+// encodeAfterEmpty is what a client sends: an empty chunk, p, the end.
+func encodeAfterEmpty(t *testing.T, s Session, p []byte) string {
+	t.Helper()
+	fake := wiretest.New(strings.NewReader(""))
+	c := NewClientConn(fake, s, []byte("head"), new(testPool))
+	c.w.mu.Lock()
+	if err := c.w.burstLocked(nil, 1); err != nil {
+		t.Fatal(err)
+	}
+	c.w.mu.Unlock()
+	if _, err := c.Write(p); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(strings.Join(fake.Writes(), ""), "head")
 }
 
 // An empty chunk ends the stream whatever follows, and writes after the end fail.

@@ -26,6 +26,7 @@ type reader struct {
 	prologue func() error // reads what precedes the body; nil once that is done
 	packets  bool         // a chunk is a packet: never put two together
 
+	begun      bool // a chunk has come
 	sized      bool // total and pad are of the chunk that comes next
 	total, pad int
 	large      *buf.Buffer // a chunk too long to look at, on its way in
@@ -77,12 +78,17 @@ func (r *reader) wait() (*buf.Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
+	first := !r.begun
 	b := r.pool.Get(max(r.total, r.shared()))
 	if err := r.take(b, chunk); err != nil {
 		give(r.pool, b)
 		return nil, err
 	}
 	r.more(b)
+	if first && b.IsEmpty() {
+		give(r.pool, b)
+		return r.wait()
+	}
 	return filled(b), nil
 }
 
@@ -112,7 +118,9 @@ func (r *reader) head() error {
 	return err
 }
 
-// take decrypts the chunk that starts chunk into b and consumes it. The empty chunk is io.EOF.
+// take decrypts the chunk that starts chunk into b and consumes it. The empty chunk is io.EOF, but for
+// the very first: Xray's client sends one when its user says nothing for 100 ms, as where the server
+// speaks first, and goes on after it.
 func (r *reader) take(b *buf.Buffer, chunk []byte) error {
 	plain, err := r.open(b.FreeBytes(), chunk[:r.total], r.pad)
 	if err != nil {
@@ -122,7 +130,9 @@ func (r *reader) take(b *buf.Buffer, chunk []byte) error {
 		return r.fail(err)
 	}
 	r.sized = false
-	if len(plain) == 0 {
+	first := !r.begun
+	r.begun = true
+	if len(plain) == 0 && !first {
 		return r.fail(io.EOF)
 	}
 	b.Extend(len(plain))
@@ -164,7 +174,7 @@ func (r *reader) waitLarge() (*buf.Buffer, error) {
 		}
 	}
 	b := r.large
-	r.large, r.sized = nil, false
+	r.large, r.sized, r.begun = nil, false, true
 	plain, err := r.open(b.Bytes(), b.Bytes(), r.pad)
 	if err == nil && len(plain) == 0 {
 		err = io.EOF
