@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"heki/internal/protocol/wire/wiretest"
-
 	"github.com/sagernet/sing/common/buf"
+
+	"heki/internal/protocol/wire/wiretest"
 )
 
 // Nonces have 16 bits and begin again.
