@@ -45,7 +45,9 @@ func Get() *buf.Buffer { return prepare(buffers.Get().(*buf.Buffer)) }
 // GetPacket lends an empty packet buffer: PacketSize bytes free, Headroom on both sides.
 func GetPacket() *buf.Buffer { return prepare(packets.Get().(*buf.Buffer)) }
 
-func getSmall() *buf.Buffer { return prepare(smalls.Get().(*buf.Buffer)) }
+// GetSmall lends an empty buffer for little data: 2 KiB free, Headroom on both sides. Like those of Get,
+// it is for Put.
+func GetSmall() *buf.Buffer { return prepare(smalls.Get().(*buf.Buffer)) }
 
 func prepare(b *buf.Buffer) *buf.Buffer {
 	b.Reset()

@@ -108,7 +108,7 @@ type plainWaiter struct {
 func (w *plainWaiter) InitializeReadWaiter(N.ReadWaitOptions) bool { return false }
 
 func (w *plainWaiter) WaitReadBuffer() (*buf.Buffer, error) {
-	b := getSmall()
+	b := GetSmall()
 	if w.size > smallRead {
 		Put(b)
 		b = Get()

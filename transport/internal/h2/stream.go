@@ -81,6 +81,9 @@ func (s *Stream) charge(n int) bool {
 	return true
 }
 
+// littleData fits a small buffer.
+const littleData = 1 << 10
+
 // push takes data from the reader, which tells of it with readable.
 func (s *Stream) push(p []byte) {
 	s.rmu.Lock()
@@ -89,7 +92,10 @@ func (s *Stream) push(p []byte) {
 		return
 	}
 	for len(p) > 0 {
-		if n := len(s.queue); n == 0 || s.queue[n-1].IsFull() {
+		switch n := len(s.queue); {
+		case n == 0 && len(p) <= littleData: // many streams may wait for the rest of a header
+			s.queue = append(s.queue, netio.GetSmall())
+		case n == 0 || s.queue[n-1].IsFull():
 			s.queue = append(s.queue, netio.Get())
 		}
 		n, _ := s.queue[len(s.queue)-1].Write(p)
