@@ -164,8 +164,10 @@ func pipes(serve func(net.Conn)) func(context.Context) (net.Conn, error) {
 func TestPing(t *testing.T) {
 	for _, always := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			k := NewClient(ClientOptions{Ping: 10 * time.Second, Pong: 5 * time.Second, Always: always,
-				Dial: pipes(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })})
+			k := NewClient(ClientOptions{
+				Ping: 10 * time.Second, Pong: 5 * time.Second, Always: always,
+				Dial: pipes(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }),
+			})
 			s, err := k.Open(t.Context(), put(), ok)
 			if err != nil {
 				t.Fatal(err)
