@@ -253,6 +253,7 @@ func (s *Stream) handle(ctx context.Context, raw net.Conn) {
 		if source.IsValid() {
 			md.Source = source
 		}
+		defer recovered(s.log, &md, stream) // h2 and grpc streams have goroutines of their own
 		s.serve(ctx, stream, md)
 	})
 	if err != nil {
