@@ -11,6 +11,7 @@ import (
 	"heki/transport/h2"
 	"heki/transport/httpheader"
 	"heki/transport/httpupgrade"
+	"heki/transport/ws"
 )
 
 // Dialer opens streams to one server. Its methods are safe for concurrent use.
@@ -30,6 +31,9 @@ func NewDialer(o *option.Transport, host string, secure bool, dial DialFunc) (Di
 	switch kind(o) {
 	case constant.TransportTCP:
 		return &single{dial: dial}, nil
+	case constant.TransportWS:
+		d, err := ws.NewDialer(o, host)
+		return &single{dial, d}, err
 	case constant.TransportHTTP:
 		return h2.NewDialer(o, host, secure, dial)
 	case constant.TransportGRPC:

@@ -13,8 +13,8 @@ import (
 	"heki/internal/netio"
 )
 
-// Conn is the server's end of a WebSocket connection: a stream of bytes in frames. It holds no buffer
-// while it waits. One goroutine may read while another writes; deadlines are the socket's.
+// Conn is one end of a WebSocket connection: a stream of bytes in frames. It holds no buffer while it
+// waits. One goroutine may read while another writes; deadlines are the socket's.
 //
 // WebSocket has no half-close. CloseWrite therefore sends a Close frame, because the client's side
 // must learn that nothing more comes, and reading goes on. What clients make of that frame: sing-box
@@ -24,6 +24,7 @@ import (
 // reading: only the socket's end does.
 type Conn struct {
 	net.Conn
+	client bool // this is the client's end: it masks
 	waiter N.ReadWaiter
 	dec    decoder
 	early  []byte // unread early data

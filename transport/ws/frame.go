@@ -24,9 +24,10 @@ const (
 	// has no mask.
 	maxHeader       = 14
 	maxServerHeader = 10
+	maskLen         = 4
 )
 
-// ErrProtocol says that the client breaks RFC 6455. It got a Close with code 1002.
+// ErrProtocol says that the peer breaks RFC 6455. It got a Close with code 1002.
 var ErrProtocol = errors.New("websocket protocol error")
 
 func bad(what string) error { return fmt.Errorf("%w: %s", ErrProtocol, what) }
@@ -41,16 +42,17 @@ const (
 	eventClose              // the payload of a Close
 )
 
-// decoder reads a client's frames from any pieces of the stream. A message's frames are one stream of
-// bytes for us: whether they are text, binary or continuations makes no difference.
+// decoder reads a peer's frames from any pieces of the stream. A message's frames are one stream of
+// bytes for us: whether they are text, binary or continuations makes no difference. Only clients mask.
 //
-//	| FIN 1 RSV 3 opcode 4 | MASK 1 length 7 | length 0, 2 or 8 bytes | mask 4 | payload ... |
+//	| FIN 1 RSV 3 opcode 4 | MASK 1 length 7 | length 0, 2 or 8 bytes | mask 0 or 4 | payload ... |
 //
 // Source: RFC 6455 §5.2
 type decoder struct {
 	remain  uint64 // payload of the current frame that has not come yet
 	key     uint32 // for its next byte
 	op      byte
+	bare    bool // the peer is a server: its frames have no mask
 	message bool // a message has begun and is not finished
 	headLen uint8
 	ctlLen  uint8
@@ -71,7 +73,9 @@ func (d *decoder) next(b []byte) (n int, found event, data []byte, err error) {
 		}
 		take := int(min(d.remain, uint64(len(b)-n)))
 		piece := b[n : n+take]
-		d.key = unmask(piece, d.key)
+		if !d.bare {
+			d.key = unmask(piece, d.key)
+		}
 		d.remain -= uint64(take)
 		n += take
 		if d.op < opClose {
@@ -100,50 +104,59 @@ func (d *decoder) control() event {
 // header collects one frame header and returns how many bytes of b it took, and whether it is whole.
 func (d *decoder) header(b []byte) (n int, whole bool, err error) {
 	if len(b) >= maxHeader && d.headLen == 0 { // the usual case, without copying
-		n = headerLen(b)
+		n = d.length(b)
 		return n, true, d.begin(b[:n])
 	}
+	need := 2
+	if d.headLen >= 2 {
+		need = d.length(d.head[:])
+	}
 	for {
-		need := 2
-		if d.headLen >= 2 {
-			need = headerLen(d.head[:])
-		}
 		m := copy(d.head[d.headLen:need], b[n:])
 		d.headLen += uint8(m)
 		n += m
 		if int(d.headLen) < need {
 			return n, false, nil
 		}
-		if need > 2 {
+		if need == 2 {
+			if err := d.check(d.head[0], d.head[1]); err != nil {
+				return n, false, err // at the first bytes that cannot be right
+			}
+			need = d.length(d.head[:])
+		}
+		if int(d.headLen) == need {
 			d.headLen = 0
 			return n, true, d.begin(d.head[:need])
 		}
-		if err := check(d.head[0], d.head[1]); err != nil {
-			return n, false, err // at the first bytes that cannot be right
-		}
 	}
 }
 
-// headerLen returns the length of the header that starts with b, 2 bytes at least.
-func headerLen(b []byte) int {
+// length returns the length of the header that starts with b, 2 bytes at least.
+func (d *decoder) length(b []byte) int {
+	n := 2 + maskLen
+	if d.bare {
+		n = 2
+	}
 	switch b[1] & 0x7f {
 	case 126:
-		return 2 + 2 + 4
+		return n + 2
 	case 127:
-		return 2 + 8 + 4
+		return n + 8
 	}
-	return 2 + 4
+	return n
 }
 
-func check(b0, b1 byte) error {
+func (d *decoder) check(b0, b1 byte) error {
 	op, length := b0&0x0f, b1&0x7f
 	switch {
 	case b0&0x70 != 0:
 		return bad("reserved bits without an extension")
 	case op > opPong || op > opBinary && op < opClose:
 		return bad("unknown opcode")
-	case b1&0x80 == 0:
+	case b1&0x80 == 0 && !d.bare:
 		return bad("frame of a client without a mask")
+	case b1&0x80 != 0 && d.bare:
+		return bad("frame of a server with a mask")
 	case op >= opClose && b0&0x80 == 0:
 		return bad("fragmented control frame")
 	case op >= opClose && length > maxControl:
@@ -154,10 +167,14 @@ func check(b0, b1 byte) error {
 
 // begin takes a whole header.
 func (d *decoder) begin(h []byte) error {
-	if err := check(h[0], h[1]); err != nil {
+	if err := d.check(h[0], h[1]); err != nil {
 		return err
 	}
-	n := len(h) - 4
+	n := len(h)
+	if !d.bare {
+		n -= maskLen
+		d.key = binary.LittleEndian.Uint32(h[n:])
+	}
 	switch n {
 	case 2:
 		d.remain = uint64(h[1] & 0x7f)
@@ -169,7 +186,6 @@ func (d *decoder) begin(h []byte) error {
 	if d.remain>>63 != 0 {
 		return bad("frame too long")
 	}
-	d.key = binary.LittleEndian.Uint32(h[n:])
 	d.op, d.ctlLen = h[0]&0x0f, 0
 	if d.op >= opClose {
 		return nil
@@ -199,14 +215,14 @@ func closeCode(payload []byte) int {
 	return code
 }
 
-// appendHeader writes the header of a server's frame: whole and unmasked.
-func appendHeader(b []byte, op byte, n int) []byte {
+// appendHeader writes the header of a whole frame. mask is 0x80 when a key follows, else 0.
+func appendHeader(b []byte, op, mask byte, n int) []byte {
 	b = append(b, 0x80|op)
 	switch {
 	case n <= maxControl:
-		return append(b, byte(n))
+		return append(b, mask|byte(n))
 	case n <= 0xffff:
-		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+		return binary.BigEndian.AppendUint16(append(b, mask|126), uint16(n))
 	}
-	return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
+	return binary.BigEndian.AppendUint64(append(b, mask|127), uint64(n))
 }

@@ -124,7 +124,7 @@ func FuzzDecoder(f *testing.F) {
 func TestServerFrame(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 65535, 65536} {
 		payload := bytes.Repeat([]byte{'x'}, n)
-		b0, got, err := readFrame(io.MultiReader(bytes.NewReader(appendHeader(nil, opBinary, n)), bytes.NewReader(payload)))
+		b0, got, err := readFrame(io.MultiReader(bytes.NewReader(appendHeader(nil, opBinary, 0, n)), bytes.NewReader(payload)))
 		if b0 != 0x82 || !bytes.Equal(got, payload) || err != nil {
 			t.Errorf("%d bytes: %x, %d, %v", n, b0, len(got), err)
 		}

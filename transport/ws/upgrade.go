@@ -2,7 +2,6 @@ package ws
 
 import (
 	"bytes"
-	"crypto/sha1"
 	"encoding/base64"
 	"time"
 
@@ -95,9 +94,7 @@ func (s *Server) accept(r *http1.Request, early bool) []byte {
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\n"...)
 	b = http1.AppendServerDate(b, s.site.Name, time.Now())
 	b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "...)
-	sum := sha1.Sum(append(bytes.Clone(key), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
-	b = base64.StdEncoding.AppendEncode(b, sum[:])
-	b = append(b, "\r\n"...)
+	b = append(append(b, acceptKey(string(key))...), "\r\n"...)
 	if protocol, n := r.Get(protocolHeader); n > 0 && early {
 		b = append(b, protocolHeader+": "...)
 		b = append(b, protocol...)

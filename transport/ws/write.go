@@ -2,6 +2,8 @@ package ws
 
 import (
 	"encoding/binary"
+	"errors"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -19,7 +21,12 @@ const (
 )
 
 // FrontHeadroom is the room that WriteBuffer wants before the payload.
-func (c *Conn) FrontHeadroom() int { return maxServerHeader }
+func (c *Conn) FrontHeadroom() int {
+	if c.client {
+		return maxHeader
+	}
+	return maxServerHeader
+}
 
 // WriteBuffer sends b as one frame in one write. b is released.
 func (c *Conn) WriteBuffer(b *buf.Buffer) error {
@@ -27,7 +34,7 @@ func (c *Conn) WriteBuffer(b *buf.Buffer) error {
 	if b.IsEmpty() {
 		return nil
 	}
-	if b.Start() < maxServerHeader {
+	if b.Start() < c.FrontHeadroom() {
 		_, err := c.Write(b.Bytes())
 		return err
 	}
@@ -50,9 +57,19 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return done, nil
 }
 
+// appendHead writes the header of a frame before its payload, which a client's is masked in place.
+func (c *Conn) appendHead(b []byte, op byte, payload []byte) []byte {
+	if !c.client {
+		return appendHeader(b, op, 0, len(payload))
+	}
+	key := rand.Uint32()
+	unmask(payload, key)
+	return binary.LittleEndian.AppendUint32(appendHeader(b, op, 0x80, len(payload)), key)
+}
+
 func (c *Conn) writeFrame(b *buf.Buffer) error {
-	var h [maxServerHeader]byte
-	header := appendHeader(h[:0], opBinary, b.Len())
+	var h [maxHeader]byte
+	header := c.appendHead(h[:0], opBinary, b.Bytes())
 	copy(b.ExtendHeader(len(header)), header)
 	c.wmu.Lock()
 	if c.finished || c.sentClose.Load() {
@@ -66,7 +83,11 @@ func (c *Conn) writeFrame(b *buf.Buffer) error {
 }
 
 // CloseWrite says that nothing more will be written. The client hears of it a moment later; see Conn.
+// A client has no way to say so that leaves its server the time to answer.
 func (c *Conn) CloseWrite() error {
+	if c.client {
+		return errors.ErrUnsupported
+	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	if c.finished || c.sentClose.Load() || c.closed.Load() {
@@ -104,8 +125,8 @@ func (c *Conn) writeCloseLocked(code int) error {
 }
 
 func (c *Conn) writeControlLocked(op byte, payload []byte) error {
-	var h [2 + maxControl]byte
-	_, err := c.Conn.Write(append(appendHeader(h[:0], op, len(payload)), payload...))
+	var h [2 + maskLen + maxControl]byte
+	_, err := c.Conn.Write(append(c.appendHead(h[:0], op, payload), payload...))
 	return err
 }
 
