@@ -14,7 +14,20 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require golang.org/x/text v0.43.0 // indirect
+require (
+	github.com/andybalholm/brotli v1.0.6 // indirect
+	github.com/coder/websocket v1.8.15 // indirect
+	github.com/klauspost/compress v1.17.9 // indirect
+	github.com/klauspost/cpuid/v2 v2.0.9 // indirect
+	github.com/metacubex/utls v1.8.7 // indirect
+	github.com/quic-go/qpack v0.6.0 // indirect
+	github.com/sagernet/quic-go v0.61.0-sing-box-mod.7 // indirect
+	github.com/sagernet/sing-quic v0.7.0 // indirect
+	github.com/shirou/gopsutil/v4 v4.26.10 // indirect
+	golang.org/x/exp v0.0.0-20250911091902-df9299821621 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	lukechampine.com/blake3 v1.4.1 // indirect
+)
 
 require (
 	github.com/hashicorp/yamux v0.1.2

@@ -173,8 +173,9 @@ func FuzzParseHeader(f *testing.F) {
 			return
 		}
 		pad := in[n-checksum-req.Padding : n-checksum]
-		again, m, err := ParseHeader(AppendHeader(nil, req, pad))
-		if err != nil || again != req || m > n {
+		out := AppendHeader(nil, req, pad) // may be longer than in: an IP may come as a host name
+		again, m, err := ParseHeader(out)
+		if err != nil || again != req || m != len(out) {
 			t.Errorf("%+v again is %+v, %v", req, again, err)
 		}
 	})
