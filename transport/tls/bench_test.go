@@ -130,7 +130,7 @@ func BenchmarkRead(b *testing.B) {
 			for b.Loop() {
 				for n := 0; n < len(chunk); {
 					if how == "crypto/tls" {
-						m, err := server.Conn.Read(p[n:])
+						m, err := server.engine.Read(p[n:])
 						if err != nil {
 							b.Fatal(err)
 						}
@@ -160,7 +160,7 @@ func BenchmarkWrite(b *testing.B) {
 			client, server := connect(b, newServer(b, nil), nil)
 			var w io.Writer = server
 			if how == "crypto/tls" {
-				w = server.Conn
+				w = server.engine
 			}
 			var wg sync.WaitGroup
 			wg.Go(func() { _, _ = io.Copy(io.Discard, struct{ io.Reader }{client.NetConn()}) })

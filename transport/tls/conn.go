@@ -22,11 +22,12 @@ import (
 //
 // One goroutine may read while another writes; deadlines and Close may come from anywhere.
 type Conn struct {
-	*tls.Conn
+	engine
 	lower *lower
 
 	mu   sync.Mutex  // reading
-	held *buf.Buffer // backs crypto/tls' rawInput while that has unread bytes
+	in   buffers     // the engine's
+	held *buf.Buffer // backs in.raw while that has unread bytes
 	err  error       // the first error of reading that is final
 	slow N.ReadWaiter
 
@@ -35,10 +36,20 @@ type Conn struct {
 
 var _ N.ReadWaiter = (*Conn)(nil)
 
-func newConn(c *tls.Conn, l *lower) *Conn {
-	t := &Conn{Conn: c, lower: l}
-	if connLayout.known {
-		dropHandshake(c)
+// engine does the cryptography: crypto/tls' connection, or metacubex/utls', which is made of the same
+// code. "crypto/tls" below means either.
+type engine interface {
+	net.Conn
+	CloseWrite() error
+	ConnectionState() tls.ConnectionState
+}
+
+// newConn wraps c, which stands on l, after its handshake. in is nil for an unknown layout.
+func newConn(c engine, l *lower, in *buffers) *Conn {
+	t := &Conn{engine: c, lower: l}
+	if in != nil {
+		t.in = *in
+		t.in.dropHandshake()
 		l.parked = true
 	} else {
 		t.slow = netio.NewWaiter(struct{ io.Reader }{c})
@@ -52,7 +63,7 @@ func (c *Conn) NetConn() net.Conn { return c.lower.Conn }
 // Read implements io.Reader.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.slow != nil || len(p) == 0 {
-		return c.Conn.Read(p)
+		return c.engine.Read(p)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +75,7 @@ func (c *Conn) read(p []byte) (int, error) {
 		if err := c.await(); err != nil {
 			return 0, err
 		}
-		n, err := c.Conn.Read(p)
+		n, err := c.engine.Read(p)
 		c.settle()
 		if n == 0 && errors.Is(err, errAgain) {
 			continue
@@ -76,7 +87,7 @@ func (c *Conn) read(p []byte) (int, error) {
 // Write implements io.Writer. The records of up to netio.BufferSize bytes go out in one system call.
 func (c *Conn) Write(p []byte) (int, error) {
 	if len(p) <= maxPlaintext {
-		return c.Conn.Write(p)
+		return c.engine.Write(p)
 	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
@@ -84,7 +95,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	defer netio.Put(b)
 	b.Reset()
 	c.lower.gatherIn(b.FreeBytes())
-	n, err := c.Conn.Write(p)
+	n, err := c.engine.Write(p)
 	if ferr := c.lower.flush(); err == nil {
 		err = ferr
 	}
@@ -123,7 +134,7 @@ func (c *Conn) WaitReadBuffer() (*buf.Buffer, error) {
 // none, a key update for one.
 func (c *Conn) drain(b *buf.Buffer) error {
 	for b.FreeLen() > 0 && c.ready() {
-		n, err := c.Conn.Read(b.FreeBytes())
+		n, err := c.engine.Read(b.FreeBytes())
 		b.Truncate(b.Len() + n)
 		if errors.Is(err, errAgain) {
 			return nil
@@ -162,10 +173,10 @@ func (c *Conn) await() error {
 
 // ready says whether there is plaintext, or a whole record, or a header that crypto/tls will refuse.
 func (c *Conn) ready() bool {
-	if input(c.Conn).Len() > 0 {
+	if c.in.plain.Len() > 0 {
 		return true
 	}
-	b := rawInput(c.Conn).Bytes()
+	b := c.in.raw.Bytes()
 	if len(b) < recordHeader {
 		return false
 	}
@@ -175,7 +186,7 @@ func (c *Conn) ready() bool {
 
 // more reads ciphertext: into a fresh buffer, or behind the part of a record that is there.
 func (c *Conn) more() error {
-	in := rawInput(c.Conn)
+	in := c.in.raw
 	if in.Len() == 0 {
 		c.settle()
 		b, err := c.lower.wait()
@@ -221,7 +232,7 @@ func (c *Conn) compact(in *bytes.Buffer) []byte {
 
 // settle gives the buffer back once nothing in it is unread.
 func (c *Conn) settle() {
-	in, plain := rawInput(c.Conn), input(c.Conn)
+	in, plain := c.in.raw, c.in.plain
 	if in.Len() > 0 || plain.Len() > 0 {
 		return
 	}
@@ -241,7 +252,7 @@ func (c *Conn) Unread() (plaintext, ciphertext []byte) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	in, plain := rawInput(c.Conn), input(c.Conn)
+	in, plain := c.in.raw, c.in.plain
 	ciphertext = bytes.Clone(in.Bytes())
 	if n := plain.Len(); n > 0 {
 		plaintext = make([]byte, n)
@@ -257,7 +268,7 @@ func (c *Conn) Unread() (plaintext, ciphertext []byte) {
 func (c *Conn) Close() error {
 	c.lower.closing.Store(true)
 	_ = c.lower.Conn.SetWriteDeadline(time.Now().Add(closeTime)) // also ends a CloseWrite that hangs
-	err := c.Conn.Close()
+	err := c.engine.Close()
 	if c.slow == nil && c.mu.TryLock() { // else the reader does it on its way out
 		_ = c.note(net.ErrClosed)
 		c.mu.Unlock()
@@ -267,8 +278,8 @@ func (c *Conn) Close() error {
 
 // drop gives up what is unread, for good.
 func (c *Conn) drop() {
-	*rawInput(c.Conn) = bytes.Buffer{}
-	input(c.Conn).Reset(nil)
+	*c.in.raw = bytes.Buffer{}
+	c.in.plain.Reset(nil)
 	netio.Put(c.held)
 	c.held = nil
 }

@@ -18,10 +18,13 @@ import (
 	"heki/internal/netio"
 )
 
-// TestLayout fails when a new Go release has moved the fields: look at rawinput.go and conn.go again.
+// TestLayout fails when a new release of Go or utls has moved the fields: look at rawinput.go and conn.go again.
 func TestLayout(t *testing.T) {
 	if !connLayout.known {
 		t.Error("crypto/tls has changed")
+	}
+	if !utlsLayout.known {
+		t.Error("metacubex/utls has changed")
 	}
 	if findLayout(reflect.TypeFor[struct{ rawInput []byte }]()).known {
 		t.Error("an unknown layout is accepted")
@@ -67,7 +70,7 @@ func testTransfer(t *testing.T, version uint16, wait, slow bool, data []byte) {
 	client, server := connect(t, newServer(t, nil), &tls.Config{MaxVersion: version})
 	if slow { // as if the layout was unknown
 		server.lower.parked = false
-		server.slow = netio.NewWaiter(struct{ io.Reader }{server.Conn})
+		server.slow = netio.NewWaiter(struct{ io.Reader }{server.engine})
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {

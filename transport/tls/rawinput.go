@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"reflect"
 	"unsafe"
+
+	utls "github.com/metacubex/utls"
 )
 
-// layout is where crypto/tls keeps what it has read. It is the only reach into another package's
-// private fields in heki; TestLayout fails when a Go release moves them, and the code then falls
-// back to reading through an ordinary buffer.
+// layout is where crypto/tls, or metacubex/utls, keeps what it has read. It is the only reach into
+// another package's private fields in heki; TestLayout fails when a release of either moves them, and
+// the code then falls back to reading through an ordinary buffer.
 //
 // What is done through it, always by the one goroutine that reads and between two calls of
 // (*tls.Conn).Read: rawInput gets a pooled buffer when there is ciphertext and loses it when that is
@@ -21,8 +23,11 @@ type layout struct {
 	hand     uintptr // bytes.Buffer: handshake messages, a copy
 }
 
-// connLayout never changes.
-var connLayout = findLayout(reflect.TypeFor[tls.Conn]())
+// They never change.
+var (
+	connLayout = findLayout(reflect.TypeFor[tls.Conn]())
+	utlsLayout = findLayout(reflect.TypeFor[utls.Conn]())
+)
 
 func findLayout(t reflect.Type) layout {
 	rawInput, ok1 := t.FieldByName("rawInput")
@@ -38,21 +43,31 @@ func findLayout(t reflect.Type) layout {
 	}
 }
 
-func rawInput(c *tls.Conn) *bytes.Buffer {
-	return (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(c), connLayout.rawInput))
+// buffers are the fields of one connection.
+type buffers struct {
+	raw   *bytes.Buffer
+	plain *bytes.Reader
+	hand  *bytes.Buffer
 }
 
-func input(c *tls.Conn) *bytes.Reader {
-	return (*bytes.Reader)(unsafe.Add(unsafe.Pointer(c), connLayout.input))
-}
-
-// dropHandshake frees the buffers that the handshake has grown, several KiB a connection.
-func dropHandshake(c *tls.Conn) {
-	if b := rawInput(c); b.Len() == 0 {
-		*b = bytes.Buffer{}
+// of returns the fields of conn, which points at a value of l's type, or nil when they are not known.
+func (l layout) of(conn unsafe.Pointer) *buffers {
+	if !l.known {
+		return nil
 	}
-	hand := (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(c), connLayout.hand))
-	if hand.Len() == 0 {
-		*hand = bytes.Buffer{}
+	return &buffers{
+		raw:   (*bytes.Buffer)(unsafe.Add(conn, l.rawInput)),
+		plain: (*bytes.Reader)(unsafe.Add(conn, l.input)),
+		hand:  (*bytes.Buffer)(unsafe.Add(conn, l.hand)),
+	}
+}
+
+// dropHandshake frees what the handshake has grown, several KiB a connection.
+func (b *buffers) dropHandshake() {
+	if b.raw.Len() == 0 {
+		*b.raw = bytes.Buffer{}
+	}
+	if b.hand.Len() == 0 {
+		*b.hand = bytes.Buffer{}
 	}
 }

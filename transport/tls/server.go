@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"heki/constant"
 	"heki/internal/netio"
@@ -151,7 +152,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	}()
 	err := <-done
 	if err == nil {
-		return newConn(c, l), nil
+		return newConn(c, l, connLayout.of(unsafe.Pointer(c))), nil
 	}
 	if l.plain != nil {
 		return nil, answerPlain(ctx, l)
