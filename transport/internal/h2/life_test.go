@@ -109,6 +109,40 @@ func TestSilentStream(t *testing.T) {
 	})
 }
 
+// A reader that has taken the first part of a frame hears of each of the others, with nothing behind.
+func TestFrameInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := make(chan string, 3)
+		r := bubble(t, func(_ context.Context, s *Stream, _ *Message) {
+			_ = s.SetDeadline(time.Time{})
+			b := make([]byte, 100)
+			for {
+				n, err := s.Read(b)
+				if err != nil {
+					break
+				}
+				got <- string(b[:n])
+			}
+			_ = s.Close()
+		})
+		r.send(open(nil, 1))
+		until[*http2.HeadersFrame](t, r)
+		for i, piece := range []string{frame(frameData, 0, 1, "one two six")[:frameHeader+3], " two", " six"} {
+			r.send([]byte(piece))
+			select {
+			case s := <-got:
+				if want := []string{"one", " two", " six"}[i]; s != want {
+					t.Errorf("read %q, want %q", s, want)
+				}
+			case <-time.After(time.Minute):
+				t.Errorf("nobody reads %q", piece)
+			}
+		}
+		_ = r.Close()
+		<-r.result
+	})
+}
+
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})

@@ -136,7 +136,6 @@ func (c *conn) beginData() error {
 	if err != nil {
 		return err
 	}
-	c.wake(s)
 	c.pad = 0
 	if f.flags&flagPadded != 0 {
 		if c.pad = -1; f.length == 0 {
@@ -181,6 +180,7 @@ func (c *conn) data(piece []byte) error {
 		}
 	}
 	if len(piece) > 0 && c.target != nil {
+		c.wake(c.target) // for each piece: what was read before was told of
 		c.target.push(piece)
 	}
 	if c.remain == 0 && c.frame.length > 0 && c.frame.flags&flagEnd != 0 {
