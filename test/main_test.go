@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 func prepare() error {
-	for _, client := range []string{harness.SingBox, harness.Xray} {
+	for _, client := range []string{harness.SingBox, harness.Xray, harness.Mihomo} {
 		if _, err := harness.Binary(client); err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ const (
 	Heki    = "heki"
 	SingBox = "sing-box"
 	Xray    = "xray"
+	Mihomo  = "mihomo"
 	V2Ray   = "v2ray"
 	HAProxy = "haproxy"
 )
@@ -35,6 +36,8 @@ func programOf(name string) (program, bool) {
 		return program{"v1.14.1", "github.com/sagernet/sing-box/cmd/sing-box", "with_quic,with_utls,with_grpc,with_gvisor"}, true
 	case Xray:
 		return program{"v1.260327.0", "github.com/xtls/xray-core/main", ""}, true
+	case Mihomo:
+		return program{"v1.19.20", "github.com/metacubex/mihomo", "with_gvisor"}, true
 	}
 	return program{}, false
 }

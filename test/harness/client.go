@@ -9,17 +9,18 @@ import (
 type Lane struct {
 	Name     string
 	User     User
-	Encoding string // sing-box, VLESS and VMess: how UDP travels; "", packetaddr, xudp
+	Encoding string // sing-box and mihomo, VLESS and VMess: how UDP travels; "", packetaddr, xudp
 	Security string // VMess: the body's encryption; "" is the client's default
-	Padding  bool   // sing-box, VMess: global_padding and authenticated_length
-	Flow     string // sing-box, VLESS
+	Padding  bool   // sing-box and mihomo, VMess: global_padding and authenticated_length
+	Flow     string // sing-box and mihomo, VLESS
 	Mux      bool   // Xray: Mux.Cool, eight connections in one
-	SingMux  string // sing-box: h2mux, smux or yamux; "" is none
-	Padded   bool   // sing-box: sing-mux with padding
-	UTLS     string // sing-box: the browser whose TLS handshake is copied; "" is Go's own
+	SingMux  string // sing-box and mihomo: h2mux, smux or yamux; "" is none
+	Padded   bool   // sing-box and mihomo: sing-mux with padding
+	UTLS     string // sing-box, mihomo: the browser whose TLS handshake is copied; "" is Go's own
+	Extra    JSON   // keys of the client's own outbound, laid over those that the rest gives
 }
 
-// Client is a running sing-box, Xray or V2Ray.
+// Client is a running sing-box, Xray, V2Ray or mihomo.
 type Client struct {
 	*Process
 	ports map[string]uint16
@@ -47,6 +48,8 @@ func StartClient(t testing.TB, name string, road Road, port uint16, cert *Certif
 		config = singBoxConfig(road, port, cert, lanes, c.ports)
 	case Xray, V2Ray:
 		config = xrayConfig(road, port, cert, lanes, c.ports)
+	case Mihomo:
+		config = mihomoConfig(road, port, cert, lanes, c.ports)
 	default:
 		t.Fatalf("no client is called %q", name)
 	}

@@ -1,5 +1,7 @@
 package harness
 
+import "maps"
+
 // singBoxConfig writes a sing-box client: https://sing-box.sagernet.org/configuration/.
 func singBoxConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports map[string]uint16) JSON {
 	var inbounds, outbounds, rules []JSON
@@ -44,5 +46,6 @@ func singBoxOutbound(road Road, port uint16, cert *Certificate, lane Lane) JSON 
 	if lane.SingMux != "" {
 		out["multiplex"] = JSON{"enabled": true, "protocol": lane.SingMux, "max_connections": 2, "min_streams": 4, "padding": lane.Padded}
 	}
+	maps.Copy(out, lane.Extra)
 	return out
 }

@@ -1,6 +1,9 @@
 package harness
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // xrayConfig writes an Xray client: https://xtls.github.io/config/. V2Ray 4.34 reads the same.
 func xrayConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports map[string]uint16) JSON {
@@ -14,6 +17,7 @@ func xrayConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports m
 		if lane.Mux {
 			out["mux"] = JSON{"enabled": true, "concurrency": 8, "xudpConcurrency": 8, "xudpProxyUDP443": "allow"}
 		}
+		maps.Copy(out, lane.Extra)
 		outbounds = append(outbounds, out)
 		rules = append(rules, JSON{"type": "field", "inboundTag": []string{"in-" + lane.Name}, "outboundTag": "out-" + lane.Name})
 	}

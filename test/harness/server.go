@@ -118,7 +118,7 @@ func StartServer(t testing.TB, inbounds ...JSON) *Process {
 	return p
 }
 
-// Run starts heki, sing-box, Xray or V2Ray with a configuration file.
+// Run starts heki, sing-box, Xray, V2Ray or mihomo with a configuration file.
 func Run(t testing.TB, name, config string) *Process {
 	t.Helper()
 	path, err := binaryOf(name)
@@ -131,6 +131,8 @@ func Run(t testing.TB, name, config string) *Process {
 		args = append(args, "--disable-color")
 	case V2Ray:
 		args = []string{"-config", config}
+	case Mihomo:
+		args = []string{"-d", filepath.Dir(config), "-f", config}
 	}
 	return Start(t, name, path, args...)
 }
