@@ -44,6 +44,7 @@ const (
 	minMeta = 4
 	maxMeta = 512 // Xray's limit
 	fixed   = 2 + minMeta
+	endSize = fixed
 	// maxHeader bounds what ParseFrame consumes.
 	maxHeader = 2 + maxMeta + 2
 	// MaxPayload bounds Frame.Length.

@@ -9,13 +9,13 @@ package muxcool
 
 import (
 	"context"
-	"errors"
 	"net"
 	"time"
 
 	M "github.com/sagernet/sing/common/metadata"
 	N "github.com/sagernet/sing/common/network"
 
+	"heki/internal/protocol/muxio"
 	"heki/internal/protocol/wire"
 )
 
@@ -36,19 +36,14 @@ const (
 	// IdleTimeout is the default of Options.IdleTimeout: Xray closes after 60 to 120 s.
 	IdleTimeout = 90 * time.Second
 
-	streamQueue  = 512 << 10        // bytes waiting for one stream's reader
-	totalQueue   = 16 << 20         // the same over all streams of a connection
-	stallTimeout = 5 * time.Second  // how long a full queue holds up the other streams
-	stuckTimeout = 30 * time.Second // how long a client may not read a frame of a closed stream
-	packetQueue  = 64               // packets waiting for one session's reader
-	packetBytes  = 512 << 10        // the same in bytes
-	queueCost    = 128              // what a queued buffer costs besides its bytes, about
-	maxEnds      = 4096             // Ends that the client does not read
-	rememberEnds = 64               // ids that an End went out for and that still may get data
+	packetQueue  = 64        // packets waiting for one session's reader
+	packetBytes  = 512 << 10 // the same in bytes
+	maxEnds      = 4096      // Ends that the client does not read
+	rememberEnds = 64        // ids that an End went out for and that still may get data
 )
 
 // ErrClosed is what reading a stream returns when its connection went away.
-var ErrClosed = errors.New("mux connection is gone")
+var ErrClosed = muxio.ErrClosed
 
 // Handler serves what a client opens. Each call is on a goroutine of its own, owns its conn, closes
 // it and returns once it is done. A panic is the handler's to recover.

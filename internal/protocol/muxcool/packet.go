@@ -13,6 +13,7 @@ import (
 	N "github.com/sagernet/sing/common/network"
 
 	"heki/internal/protocol/address"
+	"heki/internal/protocol/muxio"
 	"heki/internal/protocol/wire"
 )
 
@@ -33,7 +34,7 @@ type packet struct {
 // packetConn is a packet session of the client. One in a registry moves between connections and may
 // be without one for a while; then replies are dropped.
 type packetConn struct {
-	deadlines
+	muxio.Deadlines
 	destination   M.Socksaddr // of the first packet, and of those that name none
 	local, remote net.Addr
 	ready         chan struct{} // there is something to read, or the end
@@ -44,7 +45,7 @@ type packetConn struct {
 
 	mu      sync.Mutex
 	link    *link // nil while there is no connection
-	queue   fifo[packet]
+	queue   muxio.Fifo[packet]
 	size    int // what queue costs in bytes
 	err     error
 	closed  bool
@@ -78,7 +79,7 @@ func (p *packetConn) deliver(f *Frame, body *wire.Body) error {
 	}
 	p.mu.Lock()
 	options := p.options
-	drop := p.closed || p.err != nil || p.queue.len() >= packetQueue ||
+	drop := p.closed || p.err != nil || p.queue.Len() >= packetQueue ||
 		p.size > 0 && p.size+f.Length > packetBytes
 	p.mu.Unlock()
 	if drop {
@@ -94,9 +95,9 @@ func (p *packetConn) deliver(f *Frame, body *wire.Body) error {
 		b.Release()
 		return nil
 	}
-	p.queue.push(packet{b, to})
-	p.size += cost(b)
-	signal(p.ready)
+	p.queue.Push(packet{b, to})
+	p.size += muxio.Cost(b)
+	muxio.Signal(p.ready)
 	return nil
 }
 
@@ -108,28 +109,28 @@ func (p *packetConn) waitLocked() error {
 		switch {
 		case p.closed:
 			err = net.ErrClosed
-		case p.read.Over():
+		case p.Reading.Over():
 			return os.ErrDeadlineExceeded
-		case p.queue.len() > 0:
+		case p.queue.Len() > 0:
 			return nil
 		case p.err != nil:
 			err = p.err
 		}
 		if err != nil {
-			signal(p.ready) // for whoever else waits
+			muxio.Signal(p.ready) // for whoever else waits
 			return err
 		}
 		p.mu.Unlock()
 		select {
 		case <-p.ready:
-		case <-p.read.Done():
+		case <-p.Reading.Done():
 		}
 	}
 }
 
 func (p *packetConn) popLocked() packet {
-	pk := p.queue.pop()
-	p.size -= cost(pk.b)
+	pk := p.queue.Pop()
+	p.size -= muxio.Cost(pk.b)
 	return pk
 }
 
@@ -195,7 +196,7 @@ func (p *packetConn) WritePacket(b *buf.Buffer, source M.Socksaddr) error {
 		ID: l.id, Status: StatusKeep, Option: OptionData,
 		Network: NetworkUDP, Address: source, Length: length,
 	})
-	err := l.send(b.Bytes(), &p.write)
+	err := l.Send(b.Bytes(), &p.Writing)
 	if err == nil || os.IsTimeout(err) {
 		return err
 	}
@@ -246,12 +247,12 @@ func (p *packetConn) close(expired bool) {
 	if p.expiry != nil {
 		p.expiry.Stop()
 	}
-	for p.queue.len() > 0 {
+	for p.queue.Len() > 0 {
 		p.popLocked().b.Release()
 	}
 	p.mu.Unlock()
-	signal(p.ready)
-	p.stopTimers()
+	muxio.Signal(p.ready)
+	p.StopTimers()
 	if p.registry != nil {
 		p.registry.remove(p)
 		p.cancel()
@@ -263,7 +264,7 @@ func (p *packetConn) close(expired bool) {
 
 // leave takes the session off a connection, which is told unless it knows.
 func (p *packetConn) leave(l *link, failed bool) {
-	l.sever()
+	l.Sever()
 	l.s.drop(l.id, p, failed)
 	if p.registry != nil { // its handler is not the connection's
 		l.s.leave()

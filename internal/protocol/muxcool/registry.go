@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"heki/internal/protocol/muxio"
 )
 
 const (
@@ -152,6 +154,6 @@ func (p *packetConn) detach(s *server, err error) {
 		p.expiry.Reset(ExpireAfter)
 	}
 	p.mu.Unlock()
-	signal(p.ready)
+	muxio.Signal(p.ready)
 	p.leave(l, false)
 }

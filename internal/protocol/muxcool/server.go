@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"heki/internal/protocol/muxio"
 	"heki/internal/protocol/wire"
 )
 
@@ -27,7 +28,7 @@ type server struct {
 	ctx    context.Context
 	conn   wire.Conn
 	opt    Options
-	out    *writer
+	out    *muxio.Outbox
 	body   wire.Body
 	frame  Frame          // the one being read; here so that it costs no allocation
 	host   string         // the last host read
@@ -48,7 +49,7 @@ func newServer(ctx context.Context, conn wire.Conn, opt Options) *server {
 		ctx:      ctx,
 		conn:     conn,
 		opt:      opt,
-		out:      newWriter(conn),
+		out:      muxio.NewOutbox(conn, maxEnds*endSize),
 		body:     wire.Body{Source: conn},
 		sessions: make(map[uint16]session),
 	}
@@ -141,7 +142,7 @@ func (s *server) refuse(id uint16, failed bool) {
 	s.mu.Lock()
 	s.rememberLocked(id)
 	s.mu.Unlock()
-	s.out.end(id, failed)
+	s.end(id, failed)
 }
 
 // open starts a session, or refuses it alone.
@@ -234,8 +235,17 @@ func (s *server) drop(id uint16, ss session, failed bool) {
 	}
 	s.mu.Unlock()
 	if here {
-		s.out.end(id, failed)
+		s.end(id, failed)
 	}
+}
+
+// end sends an End for id without waiting.
+func (s *server) end(id uint16, failed bool) {
+	f := Frame{ID: id, Status: StatusEnd}
+	if failed {
+		f.Option = OptionError
+	}
+	s.out.Queue(AppendFrame(make([]byte, 0, endSize), f))
 }
 
 // rememberLocked notes that an End goes out for id, so that data already on its way causes no second.
@@ -285,10 +295,9 @@ func (s *server) shutdown() {
 	sessions := s.sessions
 	s.sessions = nil
 	s.mu.Unlock()
-	s.out.close()
-	_ = s.conn.Close()
+	s.out.Close()
 	for _, ss := range sessions {
 		ss.lost(s)
 	}
-	s.out.wg.Wait()
+	s.out.Wait()
 }

@@ -10,16 +10,18 @@ import (
 	"time"
 
 	M "github.com/sagernet/sing/common/metadata"
+
+	"heki/internal/protocol/muxio"
 )
 
 // flood sends more than a stream's queue holds, in the largest frames.
 func flood(c *client, id uint16) {
-	for range streamQueue/60_000 + 2 {
+	for range muxio.StreamQueue/60_000 + 2 {
 		c.keep(id, strings.Repeat("x", 60_000))
 	}
 }
 
-// A reader that stands still holds the others up for stallTimeout once, then its stream alone ends.
+// A reader that stands still holds the others up for muxio.StallTimeout once, then its stream alone ends.
 func TestStalledStreamEndsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan error, 1)
@@ -39,8 +41,8 @@ func TestStalledStreamEndsAlone(t *testing.T) {
 		c.wantEnd(1, OptionError)
 		c.keep(2, "alive")
 		c.want(2, "alive")
-		if took := time.Since(start); took != stallTimeout {
-			t.Errorf("took %s, want %s", took, stallTimeout)
+		if took := time.Since(start); took != muxio.StallTimeout {
+			t.Errorf("took %s, want %s", took, muxio.StallTimeout)
 		}
 		flood(c, 1) // dropped without a word
 		c.keep(2, "still alive")
@@ -62,7 +64,7 @@ func TestSlowReaderGetsEverything(t *testing.T) {
 			n := 0
 			p := make([]byte, 64<<10)
 			for {
-				time.Sleep(stallTimeout - time.Second)
+				time.Sleep(muxio.StallTimeout - time.Second)
 				m, err := conn.Read(p)
 				n += m
 				if err != nil {
@@ -74,7 +76,7 @@ func TestSlowReaderGetsEverything(t *testing.T) {
 		c.open(1, "a.io:1", "")
 		flood(c, 1)
 		c.end(1)
-		if got, want := <-total, (streamQueue/60_000+2)*60_000; got != want {
+		if got, want := <-total, (muxio.StreamQueue/60_000+2)*60_000; got != want {
 			t.Errorf("read %d bytes, want %d", got, want)
 		}
 		c.close()
@@ -95,10 +97,8 @@ func TestTinyFramesAreBounded(t *testing.T) {
 			c.keep(1, "x")
 		}
 		synctest.Wait()
-		st.mu.Lock()
-		buffers, size := st.queue.len(), st.size
-		st.mu.Unlock()
-		if buffers > 4 || size > 2*coalesce+4*queueCost {
+		buffers, size := st.Queued()
+		if buffers > 4 || size > 2*muxio.Coalesce+4*muxio.QueueCost {
 			t.Errorf("50 000 bytes cost %d in %d buffers", size, buffers)
 		}
 		c.close()
@@ -113,16 +113,16 @@ func TestTotalQueueIsBounded(t *testing.T) {
 			streams <- conn.(*stream)
 			<-ctx.Done()
 		}}})
-		const n = totalQueue/streamQueue + 20
+		const n = muxio.TotalQueue/muxio.StreamQueue + 20
 		for id := range uint16(n) {
 			c.open(id, "a.io:1", "")
-			for range streamQueue/60_000 - 1 {
+			for range muxio.StreamQueue/60_000 - 1 {
 				c.keep(id, strings.Repeat("x", 60_000))
 			}
 		}
 		synctest.Wait()
-		if got := (<-streams).s.queued.Load(); got > totalQueue+n*(coalesce+MaxPayload) {
-			t.Errorf("%d bytes are queued, at most about %d", got, totalQueue)
+		if got := (<-streams).s.queued.Load(); got > muxio.TotalQueue+n*(muxio.Coalesce+MaxPayload) {
+			t.Errorf("%d bytes are queued, at most about %d", got, muxio.TotalQueue)
 		}
 		c.close()
 	})
@@ -161,8 +161,8 @@ func TestStuckWriterEndsTheConnection(t *testing.T) {
 		start := time.Now()
 		conn.Close()
 		<-c.result
-		if took := time.Since(start); took != stuckTimeout {
-			t.Errorf("took %s, want %s", took, stuckTimeout)
+		if took := time.Since(start); took != muxio.StuckTimeout {
+			t.Errorf("took %s, want %s", took, muxio.StuckTimeout)
 		}
 	})
 }
@@ -174,7 +174,7 @@ func TestContextEndsAStall(t *testing.T) {
 		c := dialContext(ctx, t, Options{Handler: hold})
 		c.open(1, "a.io:1", "")
 		go func() {
-			for range streamQueue/60_000 + 2 {
+			for range muxio.StreamQueue/60_000 + 2 {
 				if _, err := io.WriteString(c.conn, encode(Frame{ID: 1, Status: StatusKeep}, strings.Repeat("x", 60_000))); err != nil {
 					return
 				}
