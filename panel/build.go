@@ -2,6 +2,7 @@ package panel
 
 import (
 	"cmp"
+	"slices"
 
 	"heki/constant"
 	"heki/option"
@@ -9,34 +10,54 @@ import (
 
 // build makes the inbound that serves n: the panel rules protocol, port, transport and TLS kind, the
 // operator's local settings fill the rest. Nothing in the result is shared with local.
-//
-// The panel's ws host is not enforced: it is what clients behind a CDN send, and others send theirs.
 // The limits stay out: the node's books apply them.
 func build(tag string, n *Node, local option.Stream) option.Inbound {
-	s := option.MergeStream(local, option.Stream{})
-	s.ListenPort = n.Port
-	s.Limits = nil
-	s.Transport = nil
-	if n.Network == constant.TransportWS {
-		s.Transport = &option.Transport{Type: constant.TransportWS, Path: n.Path}
-	}
-	if n.TLS == TLSOff {
-		s.TLS = nil
-	} else {
-		if s.TLS == nil {
-			s.TLS = new(option.TLS)
-		}
-		s.TLS.Enabled = true
-		s.TLS.ServerName = cmp.Or(s.TLS.ServerName, n.ServerName)
-	}
 	in := option.Inbound{Type: n.Protocol, Tag: tag}
+	s := stream(n, local)
 	switch n.Protocol {
 	case constant.TypeTrojan:
 		in.Options = &option.Trojan{Stream: s}
 	case constant.TypeVMess:
-		in.Options = &option.VMess{Stream: s}
+		in.Options = &option.VMess{Stream: s, Legacy: n.AlterID > 0}
 	default:
 		in.Options = &option.VLESS{Stream: s}
 	}
 	return in
+}
+
+// stream is what every protocol over TCP has.
+func stream(n *Node, local option.Stream) option.Stream {
+	s := option.MergeStream(local, option.Stream{})
+	s.ListenPort = n.Port
+	s.Limits = nil
+	s.Transport = carrier(&n.Carrier)
+	s.TLS = tlsOf(n, s.TLS)
+	if n.Multiplex && s.Multiplex == nil {
+		s.Multiplex = &option.Multiplex{Enabled: true} // padding is the client's choice
+	}
+	return s
+}
+
+func carrier(c *Carrier) *option.Transport {
+	t := &option.Transport{Type: c.Network}
+	switch c.Network {
+	case constant.TransportTCP:
+		return nil
+	case constant.TransportGRPC:
+		t.ServiceName = c.ServiceName
+	default:
+		t.Path, t.Paths = c.Path, slices.Clone(c.Paths)
+	}
+	return t
+}
+
+// tlsOf is nil without TLS; local has the certificate, and its server name wins.
+func tlsOf(n *Node, local *option.TLS) *option.TLS {
+	if n.TLS == TLSOff {
+		return nil
+	}
+	t := cmp.Or(local, new(option.TLS))
+	t.Enabled = true
+	t.ServerName = cmp.Or(t.ServerName, n.ServerName)
+	return t
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"heki/constant"
+	"heki/option"
 )
 
 // TLSKind says what is around the protocol.
@@ -19,24 +19,62 @@ const (
 )
 
 // FlowVision is the only VLESS flow there is.
-const FlowVision = "xtls-rprx-vision"
+const FlowVision = option.FlowVision
 
-// Node is what a panel says about one node, in the words of all panels.
-// It is also the "nodes" entry of a snapshot and of a local panel's file.
+// Node is what a panel says about one node, in the words of all panels. Members that the protocol does
+// not have stay empty. It is also the "nodes" entry of a snapshot and of a local panel's file.
 type Node struct {
-	Protocol   string  `json:"protocol"`
-	Port       uint16  `json:"port"`
-	Network    string  `json:"network,omitempty"` // constant.Transport…; "tcp" is read as plain TCP
-	Path       string  `json:"path,omitempty"`    // ws
-	Host       string  `json:"host,omitempty"`    // what clients send as Host; not enforced
-	TLS        TLSKind `json:"tls,omitempty"`
-	ServerName string  `json:"server_name,omitempty"`
-	Flow       string  `json:"flow,omitempty"` // VLESS
-	Routes     []Route `json:"routes,omitempty"`
+	Protocol   string   `json:"protocol"` // constant.Type…
+	Port       uint16   `json:"port"`
+	TLS        TLSKind  `json:"tls,omitempty"`
+	ServerName string   `json:"server_name,omitempty"`
+	Reality    *Reality `json:"reality,omitempty"` // with TLSReality
+	Carrier
+	Multiplex bool    `json:"multiplex,omitempty"` // clients use sing-mux
+	Flow      string  `json:"flow,omitempty"`      // VLESS
+	AlterID   int     `json:"alter_id,omitempty"`  // VMess, of every user
+	Routes    []Route `json:"routes,omitempty"`
+
+	Cipher    string `json:"cipher,omitempty"`     // Shadowsocks
+	ServerKey string `json:"server_key,omitempty"` // Shadowsocks 2022, base64
+	Obfs      *Obfs  `json:"obfs,omitempty"`       // Shadowsocks, Hysteria 2
+
+	UpMbps                float64  `json:"up_mbps,omitempty"` // Hysteria 2, of the server; 0: BBR
+	DownMbps              float64  `json:"down_mbps,omitempty"`
+	IgnoreClientBandwidth bool     `json:"ignore_client_bandwidth,omitempty"`
+	PaddingScheme         []string `json:"padding_scheme,omitempty"` // AnyTLS; empty is the default one
 
 	SpeedBytes int64         `json:"-"` // bytes per second of all users together; 0 is unlimited
 	Pull       time.Duration `json:"-"` // the panel's wish; 0 is none
 	Push       time.Duration `json:"-"`
+}
+
+// Carrier is what carries a protocol over streams. Hosts are what clients behind a CDN send; they are
+// not enforced, as others send theirs.
+type Carrier struct {
+	Network     string   `json:"network,omitempty"` // constant.Transport… or a panel's other name of it
+	Path        string   `json:"path,omitempty"`
+	Paths       []string `json:"paths,omitempty"` // tcp_http_header, instead of path
+	Host        string   `json:"host,omitempty"`
+	ServiceName string   `json:"service_name,omitempty"` // grpc
+}
+
+// Reality is what the panel says about REALITY, with TLSReality.
+type Reality struct {
+	Server      string   `json:"server"` // the handshake's target
+	ServerPort  uint16   `json:"server_port"`
+	ServerNames []string `json:"server_names"`
+	PrivateKey  string   `json:"private_key"` // base64url, without padding
+	ShortIDs    []string `json:"short_ids"`   // hex
+	ProxyHeader int      `json:"xver,omitempty"`
+}
+
+// Obfs hides the protocol: simple-obfs before Shadowsocks, Salamander before Hysteria 2.
+type Obfs struct {
+	Type     string `json:"type"` // http; salamander
+	Host     string `json:"host,omitempty"`
+	Path     string `json:"path,omitempty"`
+	Password string `json:"password,omitempty"`
 }
 
 // Route is one entry of a panel's routing list.
@@ -49,40 +87,6 @@ type Route struct {
 
 // ActionBlock is the only action served: its matches become audit rules.
 const ActionBlock = "block"
-
-// Check reports what this version cannot serve, and what cannot be right. id names the node in
-// the text. It brings Network to its canonical name.
-func (n *Node) Check(id int64) error {
-	switch n.Protocol {
-	case constant.TypeVLESS, constant.TypeTrojan, constant.TypeVMess:
-	case "":
-		return fmt.Errorf("protocol is missing: set \"type\" in the entry of node %d", id)
-	default:
-		return fmt.Errorf("node %d is %s, which this version does not serve", id, n.Protocol)
-	}
-	switch strings.ToLower(n.Network) {
-	case "", "tcp", "raw": // raw: Xray's newer name
-		n.Network = constant.TransportTCP
-	case "ws", "websocket":
-		n.Network = constant.TransportWS
-	default:
-		return fmt.Errorf("node %d uses network %q, which this version does not serve", id, n.Network)
-	}
-	switch n.TLS {
-	case TLSOff, TLSOn:
-	case TLSReality:
-		return fmt.Errorf("node %d uses reality, which this version does not serve", id)
-	default:
-		return fmt.Errorf("node %d: tls is %d, must be 0, 1 or 2", id, n.TLS)
-	}
-	if n.Port == 0 {
-		return fmt.Errorf("node %d: port is 0, must be 1 to 65535", id)
-	}
-	if n.Flow != "" && (n.Flow != FlowVision || n.Protocol != constant.TypeVLESS) {
-		return fmt.Errorf("node %d uses flow %q, which this version does not serve", id, n.Flow)
-	}
-	return nil
-}
 
 // Rules are the audit lines of n's routes. skipped names the actions that are not served.
 func (n *Node) Rules() (lines, skipped []string) {

@@ -53,9 +53,28 @@ func TestBuild(t *testing.T) {
 	if plain.TLS != nil || plain.Limits != nil || plain.Transport != nil || plain.ListenPort != 80 || plain.Stream.Listen.Listen[0] != "203.0.113.7" {
 		t.Errorf("plain = %+v", plain)
 	}
-	secure := build("t", &Node{Protocol: "trojan", Port: 443, Network: "ws", Path: "/x", TLS: TLSOn, ServerName: "x"}, local).Options.(*option.Trojan)
+	secure := build("t", &Node{Protocol: "trojan", Port: 443, Carrier: Carrier{Network: "ws", Path: "/x"}, TLS: TLSOn, ServerName: "x"}, local).Options.(*option.Trojan)
 	if !secure.TLS.Enabled || secure.TLS.CertificatePath != "c" || secure.TLS.ServerName != "x" || secure.Transport.Path != "/x" {
 		t.Errorf("secure = %+v", secure)
+	}
+	for _, tt := range []struct {
+		carrier Carrier
+		want    option.Transport
+	}{
+		{Carrier{Network: "grpc", ServiceName: "g", Host: "h"}, option.Transport{Type: "grpc", ServiceName: "g"}},
+		{Carrier{Network: "http", Path: "/x", Host: "h"}, option.Transport{Type: "http", Path: "/x"}},
+		{Carrier{Network: "httpupgrade", Path: "/x"}, option.Transport{Type: "httpupgrade", Path: "/x"}},
+		{Carrier{Network: "tcp_http_header", Paths: []string{"/a", "/b"}, Host: "h"}, option.Transport{Type: "tcp_http_header", Paths: option.Listable[string]{"/a", "/b"}}},
+	} {
+		n := &Node{Protocol: "vmess", Port: 1, Carrier: tt.carrier, Multiplex: true, AlterID: 4}
+		in := build("t", n, local)
+		o := in.Options.(*option.VMess)
+		if !reflect.DeepEqual(*o.Transport, tt.want) || !o.Multiplex.Enabled || o.Multiplex.Padding || !o.Legacy {
+			t.Errorf("%+v became %+v", n, o)
+		}
+		if err := in.Options.Validate(""); err != nil {
+			t.Error(err)
+		}
 	}
 	if local.TLS.Enabled || local.TLS.ServerName != "" {
 		t.Error("the configuration was written to")

@@ -184,8 +184,11 @@ func describe(n *Node) string {
 	if n.Network != "" {
 		text += "+" + n.Network
 	}
-	if n.TLS == TLSOn {
+	switch n.TLS {
+	case TLSOn:
 		text += "+tls"
+	case TLSReality:
+		text += "+reality"
 	}
 	return text
 }

@@ -47,19 +47,22 @@ type User struct {
 
 // Node is one row of the panel's server table.
 type Node struct {
-	ID         int
-	Code       string // wins over ID when a node asks
-	Protocol   string // vless, vmess, trojan, or anything else for tests of refusal
-	Port       int
-	Network    string // "", tcp, ws
-	Path       string // ws
-	Host       string // ws: headers.Host
-	TLS        int    // 0, 1
-	ServerName string
-	Flow       string // vless
-	Routes     []Route
-	Push       int // base_config seconds; 0 is 60
-	Pull       int
+	ID          int
+	Code        string // wins over ID when a node asks
+	Protocol    string // vless, vmess, trojan, or anything else for tests of refusal
+	Port        int
+	Network     string   // "", tcp, ws, grpc, http, h2, httpupgrade
+	Path        string   // ws, http, httpupgrade
+	Paths       []string // tcp: header.request.path; there is an HTTP header then
+	Host        string
+	ServiceName string // grpc
+	TLS         int    // 0, 1
+	ServerName  string
+	Flow        string // vless
+	Multiplex   bool
+	Routes      []Route
+	Push        int // base_config seconds; 0 is 60
+	Pull        int
 }
 
 // Route is one entry of a node's routes.

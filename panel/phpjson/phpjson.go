@@ -151,6 +151,22 @@ func Int(it *jsoniter.Iterator) int64 {
 	return int64(f)
 }
 
+// Bool reads a switch: what Int takes, and "true" and "false". It is on when it is not 0.
+func Bool(it *jsoniter.Iterator) bool {
+	if it.WhatIsNext() != jsoniter.StringValue {
+		return Int(it) != 0
+	}
+	switch text := strings.ToLower(strings.TrimSpace(it.ReadString())); text {
+	case "", "0", "false":
+		return false
+	case "1", "true":
+		return true
+	default:
+		Fail(it, "is %q, must be true or false", clip(text))
+		return false
+	}
+}
+
 // Float reads a number, also as a string. null and "" are 0.
 func Float(it *jsoniter.Iterator) float64 {
 	f, _ := number(it)

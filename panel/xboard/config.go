@@ -23,7 +23,13 @@ type config struct {
 	hasNetwork bool
 	tcpHeader  string // networkSettings.header.type
 	decryption string
-	tlsName    string // tls_settings.server_name
+	settings   tlsSettings
+
+	version      int64 // hysteria
+	plugin       string
+	pluginOpts   string
+	obfs         string // hysteria
+	obfsPassword string
 }
 
 // parseNode reads a config answer. kind is the protocol for panels older than November 2025, which do
@@ -62,20 +68,22 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		c.hasTLS = it.WhatIsNext() != jsoniter.NilValue
 		c.tls = named(it, name, phpjson.Int)
 	case "tls_settings":
-		phpjson.Object(it, func(name string) bool {
-			if name == "server_name" {
-				c.tlsName = phpjson.Text(it)
-			} else {
-				it.Skip()
-			}
-			return true
-		})
+		c.settings.read(it)
 	case "server_name":
 		c.node.ServerName = phpjson.Text(it)
 	case "flow":
 		c.node.Flow = phpjson.Text(it)
 	case "decryption":
 		c.decryption = phpjson.Text(it)
+	case "multiplex":
+		phpjson.Object(it, func(name string) bool {
+			if name == "enabled" {
+				c.node.Multiplex = phpjson.Bool(it)
+			} else {
+				it.Skip()
+			}
+			return true
+		})
 	case "routes":
 		phpjson.List(it, func() { c.node.Routes = append(c.node.Routes, route(it)) })
 	case "base_config":
@@ -91,35 +99,33 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 			return true
 		})
 	default:
-		it.Skip()
+		c.protocolMember(it, name)
 	}
 }
 
-// networkMember reads a member of networkSettings, which has the shape of Xray's stream settings.
-func (c *config) networkMember(it *jsoniter.Iterator, name string) {
+// protocolMember reads what only one protocol has.
+func (c *config) protocolMember(it *jsoniter.Iterator, name string) {
 	switch name {
-	case "path":
-		c.node.Path = phpjson.Text(it)
-	case "host":
-		if hosts := phpjson.Texts(it); len(hosts) > 0 {
-			c.node.Host = hosts[0]
-		}
-	case "headers":
-		phpjson.Object(it, func(name string) bool {
-			if hosts := phpjson.Texts(it); strings.EqualFold(name, "Host") && len(hosts) > 0 && c.node.Host == "" {
-				c.node.Host = hosts[0]
-			}
-			return true
-		})
-	case "header":
-		phpjson.Object(it, func(name string) bool {
-			if name == "type" {
-				c.tcpHeader = phpjson.Text(it)
-			} else {
-				it.Skip()
-			}
-			return true
-		})
+	case "cipher":
+		c.node.Cipher = phpjson.Text(it)
+	case "server_key":
+		c.node.ServerKey = phpjson.Text(it)
+	case "plugin":
+		c.plugin = phpjson.Text(it)
+	case "plugin_opts":
+		c.pluginOpts = phpjson.Text(it)
+	case "version":
+		c.version = named(it, name, phpjson.Int)
+	case "up_mbps":
+		c.node.UpMbps = named(it, name, phpjson.Float)
+	case "down_mbps":
+		c.node.DownMbps = named(it, name, phpjson.Float)
+	case "obfs":
+		c.obfs = phpjson.Text(it)
+	case "obfs-password":
+		c.obfsPassword = phpjson.Text(it)
+	case "padding_scheme":
+		c.node.PaddingScheme = phpjson.Texts(it)
 	default:
 		it.Skip()
 	}
@@ -147,8 +153,11 @@ func (c *config) finish(kind string) (*panel.Node, error) {
 		return nil, fmt.Errorf("tls is missing")
 	case c.decryption != "" && c.decryption != "none":
 		return nil, fmt.Errorf("decryption is set: VLESS encryption is not served by this version")
-	case c.tcpHeader != "" && c.tcpHeader != "none":
-		return nil, fmt.Errorf("networkSettings.header.type is %.32q, which this version does not serve", c.tcpHeader)
+	case carried && c.tcpHeader != "" && c.tcpHeader != "none" && c.tcpHeader != "http":
+		return nil, fmt.Errorf("networkSettings.header.type is %.32q, which heki does not serve", c.tcpHeader)
+	}
+	if c.tcpHeader == "http" && (n.Network == "" || n.Network == "tcp") {
+		n.Network = constant.TransportTCPHTTPHeader
 	}
 	n.Port = uint16(c.port)
 	n.TLS = panel.TLSKind(c.tls)
@@ -156,7 +165,10 @@ func (c *config) finish(kind string) (*panel.Node, error) {
 		n.TLS = panel.TLSOn
 	}
 	if n.ServerName == "" {
-		n.ServerName = c.tlsName
+		n.ServerName = c.settings.serverName
+	}
+	if n.TLS == panel.TLSReality {
+		n.Reality = c.settings.reality()
 	}
 	return n, nil
 }

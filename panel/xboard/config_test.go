@@ -1,6 +1,7 @@
 package xboard
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -39,12 +40,12 @@ func TestParseNode(t *testing.T) {
 		},
 		{
 			"vless ws", `{"protocol":"vless","server_port":80,"network":"ws","networkSettings":{"path":"\/ray?ed=2048","headers":{"Host":"v.example.com"},"security":"auto"},"tls":0,"flow":""` + tail, "",
-			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/ray?ed=2048", Host: "v.example.com"},
+			panel.Node{Protocol: "vless", Port: 80, Carrier: panel.Carrier{Network: "ws", Path: "/ray?ed=2048", Host: "v.example.com"}},
 			"",
 		},
 		{
 			"both settings, as in 2023", `{"protocol":"vless","server_port":80,"network":"ws","network_settings":{"path":"\/a"},"networkSettings":{"path":"\/a"},"tls":0` + tail, "",
-			panel.Node{Protocol: "vless", Port: 80, Network: "ws", Path: "/a"},
+			panel.Node{Protocol: "vless", Port: 80, Carrier: panel.Carrier{Network: "ws", Path: "/a"}},
 			"",
 		},
 		{
@@ -59,12 +60,32 @@ func TestParseNode(t *testing.T) {
 		},
 		{
 			"vmess ws", `{"protocol":"vmess","listen_ip":"0.0.0.0","server_port":10086,"network":"ws","networkSettings":{"path":"\/ray","headers":{"Host":"v.example.com"}},"tls":1,"tls_settings":{"server_name":"v.example.com","allow_insecure":false,"ech":null},"multiplex":null` + tail, "",
-			panel.Node{Protocol: "vmess", Port: 10086, Network: "ws", Path: "/ray", Host: "v.example.com", TLS: panel.TLSOn, ServerName: "v.example.com"},
+			panel.Node{Protocol: "vmess", Port: 10086, Carrier: panel.Carrier{Network: "ws", Path: "/ray", Host: "v.example.com"}, TLS: panel.TLSOn, ServerName: "v.example.com"},
 			"",
 		},
 		{
 			"v2ray is vmess", `{"protocol":"v2ray","server_port":8080,"network":"tcp","networkSettings":null,"tls":0` + tail, "",
 			panel.Node{Protocol: "vmess", Port: 8080},
+			"",
+		},
+		{
+			"vless grpc", `{"protocol":"vless","server_port":443,"network":"grpc","networkSettings":{"serviceName":"g"},"tls":1,"flow":"","multiplex":{"enabled":true,"protocol":"yamux","padding":true,"brutal":null}` + tail, "",
+			panel.Node{Protocol: "vless", Port: 443, Carrier: panel.Carrier{Network: "grpc", ServiceName: "g"}, TLS: panel.TLSOn, Multiplex: true},
+			"",
+		},
+		{
+			"vmess h2", `{"protocol":"vmess","server_port":443,"network":"h2","networkSettings":{"path":"\/x","host":["a.example.com","b.example.com"]},"tls":1` + tail, "",
+			panel.Node{Protocol: "vmess", Port: 443, Carrier: panel.Carrier{Network: "http", Path: "/x", Host: "a.example.com"}, TLS: panel.TLSOn},
+			"",
+		},
+		{
+			"vmess httpupgrade", `{"protocol":"vmess","server_port":80,"network":"httpupgrade","networkSettings":{"path":"\/up","host":"u.example.com","headers":[]},"tls":0` + tail, "",
+			panel.Node{Protocol: "vmess", Port: 80, Carrier: panel.Carrier{Network: "httpupgrade", Path: "/up", Host: "u.example.com"}},
+			"",
+		},
+		{
+			"vmess with an http header", `{"protocol":"vmess","server_port":80,"network":"tcp","networkSettings":{"header":{"type":"http","request":{"path":["\/a","\/b"],"headers":{"Host":["www.baidu.com"]}},"response":[]}},"tls":0` + tail, "",
+			panel.Node{Protocol: "vmess", Port: 80, Carrier: panel.Carrier{Network: "tcp_http_header", Paths: []string{"/a", "/b"}, Host: "www.baidu.com"}},
 			"",
 		},
 		{
@@ -89,9 +110,8 @@ func TestParseNode(t *testing.T) {
 				t.Errorf("intervals = %s, %s", n.Push, n.Pull)
 			}
 			n.Routes, n.Push, n.Pull = nil, 0, 0
-			if got, want := *n, tt.want; got.Protocol != want.Protocol || got.Port != want.Port || got.Network != want.Network || got.Path != want.Path ||
-				got.Host != want.Host || got.TLS != want.TLS || got.ServerName != want.ServerName || got.Flow != want.Flow {
-				t.Errorf("got %+v, want %+v", got, want)
+			if !reflect.DeepEqual(*n, tt.want) {
+				t.Errorf("got %+v, want %+v", *n, tt.want)
 			}
 			for i := range len(tt.in) { // every prefix is refused, none panics
 				if _, err := parseNode([]byte(tt.in[:i]), tt.kind); err == nil {
@@ -116,9 +136,9 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"socks", `{"protocol":"socks","server_port":1080,"tls":0,"tls_settings":null` + tail, "node 3 is socks"},
 		{"reality", `{"protocol":"vless","server_port":443,"network":"tcp","networkSettings":null,"tls":2,"flow":"xtls-rprx-vision","decryption":null,"tls_settings":{"server_name":"www.apple.com","server_port":"443","private_key":"PRIV"}` + tail, "node 3 uses reality"},
 		{"trojan reality", `{"protocol":"trojan","server_port":443,"network":"tcp","tls":2` + tail, "node 3 uses reality"},
-		{"grpc", `{"protocol":"vless","server_port":443,"network":"grpc","networkSettings":{"serviceName":"g"},"tls":1,"flow":""` + tail, `node 3 uses network "grpc"`},
-		{"httpupgrade", `{"protocol":"vless","server_port":443,"network":"httpupgrade","tls":1` + tail, `node 3 uses network "httpupgrade"`},
-		{"http header", `{"protocol":"vless","server_port":80,"network":"tcp","networkSettings":{"header":{"type":"http","request":{"path":["\/"],"headers":{"Host":["www.baidu.com"]}},"response":[]}},"tls":0` + tail, `networkSettings.header.type is "http"`},
+		{"xhttp", `{"protocol":"vless","server_port":443,"network":"xhttp","networkSettings":{"path":"\/x","mode":"auto"},"tls":1,"flow":""` + tail, `node 3 uses network "xhttp"`},
+		{"kcp", `{"protocol":"vmess","server_port":443,"network":"kcp","networkSettings":{"header":{"type":"wechat-video"},"seed":"x"},"tls":0` + tail, `networkSettings.header.type is "wechat-video"`},
+		{"quic", `{"protocol":"vmess","server_port":443,"network":"quic","networkSettings":null,"tls":0` + tail, `node 3 uses network "quic"`},
 		{"encryption", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"decryption":"mlkem768x25519plus.native"` + tail, "decryption is set"},
 		{"flow", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"flow":"xtls-rprx-direct"` + tail, `node 3 uses flow "xtls-rprx-direct"`},
 		{"no protocol", `{"server_port":443,"network":"tcp","tls":0` + tail, "protocol is missing"},
@@ -195,7 +215,7 @@ func FuzzParseNode(f *testing.F) {
 		if err != nil || n.Check(1) != nil {
 			return
 		}
-		if n.Port == 0 || n.Protocol != "vless" && n.Protocol != "trojan" || n.Network != "" && n.Network != "ws" {
+		if n.Port == 0 || n.Protocol == "" {
 			t.Errorf("taken: %+v", n)
 		}
 	})

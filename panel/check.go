@@ -1,0 +1,81 @@
+package panel
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"heki/constant"
+)
+
+// shape is what a protocol may have around it on a panel.
+type shape struct {
+	networks []string // beside plain TCP
+	tls      []TLSKind
+}
+
+// shapeOf reports what protocol may have; false: this version does not serve it.
+func shapeOf(protocol string) (shape, bool) {
+	every := []string{
+		constant.TransportWS, constant.TransportHTTP, constant.TransportGRPC, constant.TransportHTTPUpgrade,
+		constant.TransportTCPHTTPHeader,
+	}
+	switch protocol {
+	case constant.TypeVLESS, constant.TypeTrojan:
+		return shape{networks: every, tls: []TLSKind{TLSOff, TLSOn}}, true
+	case constant.TypeVMess:
+		return shape{networks: every, tls: []TLSKind{TLSOff, TLSOn}}, true
+	}
+	return shape{}, false
+}
+
+// Check reports what this version cannot serve, and what cannot be right. id names the node in
+// the text. It brings Network to its canonical name.
+func (n *Node) Check(id int64) error {
+	if n.Protocol == "" {
+		return fmt.Errorf("protocol is missing: set \"type\" in the entry of node %d", id)
+	}
+	may, served := shapeOf(n.Protocol)
+	if !served {
+		return fmt.Errorf("node %d is %s, which this version does not serve", id, n.Protocol)
+	}
+	asked := n.Network
+	n.Network = networkName(asked)
+	if n.Network != constant.TransportTCP && !slices.Contains(may.networks, n.Network) {
+		return fmt.Errorf("node %d uses network %q, which this version does not serve with %s", id, asked, n.Protocol)
+	}
+	if !slices.Contains(may.tls, n.TLS) {
+		switch n.TLS {
+		case TLSOff:
+			return fmt.Errorf("node %d has no TLS, which %s needs", id, n.Protocol)
+		case TLSOn:
+			return fmt.Errorf("node %d: tls is 1, and %s has none", id, n.Protocol)
+		case TLSReality:
+			return fmt.Errorf("node %d uses reality, which this version does not serve with %s", id, n.Protocol)
+		}
+		return fmt.Errorf("node %d: tls is %d, must be 0, 1 or 2", id, n.TLS)
+	}
+	if n.Port == 0 {
+		return fmt.Errorf("node %d: port is 0, must be 1 to 65535", id)
+	}
+	if n.Flow != "" && (n.Flow != FlowVision || n.Protocol != constant.TypeVLESS) {
+		return fmt.Errorf("node %d uses flow %q, which this version does not serve", id, n.Flow)
+	}
+	return nil
+}
+
+// networkName is our name of a network; one that is unknown stays as it is.
+func networkName(name string) string {
+	switch lower := strings.ToLower(name); lower {
+	case "", "tcp", "raw": // raw: Xray's newer name
+		return constant.TransportTCP
+	case "ws", "websocket":
+		return constant.TransportWS
+	case "h2", "http":
+		return constant.TransportHTTP
+	case "grpc", "gun":
+		return constant.TransportGRPC
+	default:
+		return lower
+	}
+}

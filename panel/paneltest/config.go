@@ -1,0 +1,140 @@
+package paneltest
+
+import "net/http"
+
+// configLocked answers config. The order of the members is the panel's.
+func (p *Panel) configLocked(n *node) *answer {
+	body := []byte(n.raw)
+	if n.raw == "" {
+		body = php(configOf(&n.row))
+	}
+	return &answer{status: http.StatusOK, body: body, etag: etagOf(body)}
+}
+
+type tlsSettings struct {
+	ServerName    string `json:"server_name"`
+	AllowInsecure bool   `json:"allow_insecure"`
+	ECH           *int   `json:"ech"`
+}
+
+type baseConfig struct {
+	Push int `json:"push_interval"`
+	Pull int `json:"pull_interval"`
+}
+
+// head is what every config answer starts with.
+type head struct {
+	Protocol        string  `json:"protocol"`
+	ListenIP        string  `json:"listen_ip"`
+	ServerPort      int     `json:"server_port"`
+	Network         *string `json:"network"`
+	NetworkSettings any     `json:"networkSettings"`
+}
+
+type vlessConfig struct {
+	head
+	TLS         int          `json:"tls"`
+	Flow        *string      `json:"flow"`
+	Decryption  *string      `json:"decryption"`
+	TLSSettings *tlsSettings `json:"tls_settings"`
+	Multiplex   *multiplex   `json:"multiplex"`
+	Routes      []Route      `json:"routes,omitempty"`
+	Base        baseConfig   `json:"base_config"`
+}
+
+type vmessConfig struct {
+	head
+	TLS         int          `json:"tls"`
+	TLSSettings *tlsSettings `json:"tls_settings"`
+	Multiplex   *multiplex   `json:"multiplex"`
+	Routes      []Route      `json:"routes,omitempty"`
+	Base        baseConfig   `json:"base_config"`
+}
+
+type trojanConfig struct {
+	head
+	Host        string       `json:"host"`
+	ServerName  string       `json:"server_name"`
+	Multiplex   *multiplex   `json:"multiplex"`
+	TLS         int          `json:"tls"`
+	TLSSettings *tlsSettings `json:"tls_settings"`
+	Routes      []Route      `json:"routes,omitempty"`
+	Base        baseConfig   `json:"base_config"`
+}
+
+type wsSettings struct {
+	Path    string            `json:"path"`
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// multiplex is the panel's wish of sing-mux.
+type multiplex struct {
+	Enabled        bool   `json:"enabled"`
+	Protocol       string `json:"protocol"`
+	MaxConnections *int   `json:"max_connections"`
+	Padding        bool   `json:"padding"`
+	Brutal         *int   `json:"brutal"`
+}
+
+// networkSettings is in the form of Xray's stream settings; nil is null, as for plain TCP.
+func networkSettings(row *Node) any {
+	type object = map[string]any
+	hosts := func() []string {
+		if row.Host == "" {
+			return []string{}
+		}
+		return []string{row.Host}
+	}
+	switch row.Network {
+	case "ws":
+		ws := wsSettings{Path: row.Path}
+		if row.Host != "" {
+			ws.Headers = map[string]string{"Host": row.Host}
+		}
+		return ws
+	case "grpc":
+		return object{"serviceName": row.ServiceName}
+	case "http", "h2":
+		return object{"path": row.Path, "host": hosts()}
+	case "httpupgrade":
+		return object{"path": row.Path, "host": row.Host, "headers": []int{}}
+	}
+	if len(row.Paths) > 0 {
+		request := object{"path": row.Paths, "headers": object{"Host": hosts()}}
+		return object{"header": object{"type": "http", "request": request, "response": []int{}}}
+	}
+	return nil
+}
+
+// configOf is the panel's answer about row.
+func configOf(row *Node) any {
+	h := head{Protocol: row.Protocol, ListenIP: "0.0.0.0", ServerPort: row.Port}
+	network := row.Network
+	if network == "" {
+		network = "tcp"
+	}
+	h.Network = &network
+	h.NetworkSettings = networkSettings(row)
+	var tls *tlsSettings
+	if row.TLS != 0 || row.ServerName != "" {
+		tls = &tlsSettings{ServerName: row.ServerName}
+	}
+	base := baseConfig{Push: row.Push, Pull: row.Pull}
+	if base.Push == 0 {
+		base.Push = 60
+	}
+	if base.Pull == 0 {
+		base.Pull = 60
+	}
+	var mux *multiplex
+	if row.Multiplex {
+		mux = &multiplex{Enabled: true, Protocol: "h2mux", Padding: true}
+	}
+	switch row.Protocol {
+	case "vmess":
+		return vmessConfig{head: h, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
+	case "trojan":
+		return trojanConfig{head: h, Host: row.ServerName, ServerName: row.ServerName, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
+	}
+	return vlessConfig{head: h, TLS: row.TLS, Flow: &row.Flow, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
+}
