@@ -64,7 +64,7 @@ func (in *Inbound) ServeStream(ctx context.Context, conn *netio.Conn, md *adapte
 		return err
 	}
 	md.User, md.Destination = a.who.user, req.Destination
-	c := vmess.NewServerConn(conn, vmess.Session{Request: req, Legacy: a.legacy}, pool{})
+	c := vmess.NewServerConn(conn, vmess.Session{Request: req, Legacy: a.legacy}, netio.Pool{})
 	defer c.Drop()
 	if req.Command == vmess.CommandUDP {
 		return in.dispatcher.Packets(ctx, vmess.NewPacketConn(c, req.Destination), md)

@@ -72,7 +72,7 @@ func (c client) request(a adapter.Account, dst M.Socksaddr) (vmess.Session, []by
 // stream is the client's end over conn.
 func (c client) stream(a adapter.Account, dst net.Addr, conn inboundtest.Conn) inboundtest.Conn {
 	s, first := c.request(a, M.SocksaddrFromNet(dst))
-	return vmess.NewClientConn(netio.NewConn(conn), s, first, pool{})
+	return vmess.NewClientConn(netio.NewConn(conn), s, first, netio.Pool{})
 }
 
 // protocol is for the conformance suite, with clients that speak as c.

@@ -42,7 +42,7 @@ func readAgain(s Session, n int) func() (int, error) {
 		c.r.nonces.n, c.r.aeadNonces.n = 0, 0
 		c.r.lengths.mask, c.r.lengths.pad = false, false
 		if c.r.cfb != nil {
-			c.r.cfb.last, c.r.cfb.used = key.IV, 16
+			c.r.cfb.Reset(key.IV)
 		}
 		c.r.packets = true // one chunk each: the next has the same nonce
 		b, err := c.WaitReadBuffer()

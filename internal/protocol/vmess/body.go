@@ -7,6 +7,8 @@ import (
 	"errors"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"heki/internal/protocol/cfb"
 )
 
 // fnvSize is the checksum in front of a legacy chunk's payload in bytes.
@@ -47,7 +49,7 @@ type body struct {
 	rear    int // behind it, without padding
 	aead    cipher.AEAD
 	nonces  counter
-	cfb     *cfb
+	cfb     *cfb.Stream
 	noise   *sha3.SHAKE // what padding consists of
 }
 
@@ -102,7 +104,7 @@ func (b *body) seal(dst, payload []byte, pad int) int {
 		_, _ = b.noise.Read(dst[end-pad : end])
 	}
 	if b.cfb != nil {
-		b.cfb.encrypt(dst[:end], dst[:end])
+		b.cfb.Encrypt(dst[:end], dst[:end])
 	}
 	return end
 }
@@ -111,7 +113,7 @@ func (b *body) seal(dst, payload []byte, pad int) int {
 // are padding.
 func (b *body) length(src []byte) (total, pad int, err error) {
 	if b.cfb != nil {
-		b.cfb.decrypt(b.field[:], src)
+		b.cfb.Decrypt(b.field[:], src)
 		src = b.field[:]
 	}
 	pad = b.padding()
@@ -143,13 +145,13 @@ func (b *body) open(dst, src []byte, pad int) ([]byte, error) {
 
 func (b *body) openLegacy(dst, sealed, padding []byte) ([]byte, error) {
 	var sum [fnvSize]byte
-	b.cfb.decrypt(sum[:], sealed[:fnvSize])
+	b.cfb.Decrypt(sum[:], sealed[:fnvSize])
 	n := len(sealed) - fnvSize
 	dst = dst[:n]
 	copy(dst, sealed[fnvSize:]) // the two may overlap
-	b.cfb.decrypt(dst, dst)
+	b.cfb.Decrypt(dst, dst)
 	var forget [maxChunkPadding]byte
-	b.cfb.decrypt(forget[:], padding)
+	b.cfb.Decrypt(forget[:], padding)
 	if fnv1a(dst) != binary.BigEndian.Uint32(sum[:]) {
 		return nil, errChunk
 	}

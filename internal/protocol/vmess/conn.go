@@ -20,8 +20,8 @@ type Conn struct {
 	net.Conn // the inner connection
 	r        reader
 	w        writer
-	sing     *singPool // the pool, when it is ours
-	first    int       // headroom that the header needs
+	sing     *wire.SingPool // the pool, when it is ours
+	first    int            // headroom that the header needs
 }
 
 var (
@@ -33,7 +33,7 @@ var (
 
 // NewServerConn answers on conn, from which the request s was read. pool may be nil. Closing it closes
 // conn.
-func NewServerConn(conn wire.Conn, s Session, pool Pool) *Conn {
+func NewServerConn(conn wire.Conn, s Session, pool wire.Pool) *Conn {
 	key, iv := s.responseKeys()
 	c := newConn(conn, &s, newBody(&s, s.Key, s.IV), newBody(&s, key, iv), pool)
 	w := &c.w
@@ -47,7 +47,7 @@ func NewServerConn(conn wire.Conn, s Session, pool Pool) *Conn {
 		w.head, w.most = func(b []byte) []byte {
 			at := len(b)
 			b = append(b, s.Response, 0, 0, 0)
-			stream.encrypt(b[at:], b[at:])
+			stream.Encrypt(b[at:], b[at:])
 			return b
 		}, responseHeader
 	}
@@ -57,7 +57,7 @@ func NewServerConn(conn wire.Conn, s Session, pool Pool) *Conn {
 
 // NewClientConn is the client's end on conn: request, as sealed, goes out with the first write, and
 // the response header is checked before the first read. pool may be nil. Closing it closes conn.
-func NewClientConn(conn wire.Conn, s Session, request []byte, pool Pool) *Conn {
+func NewClientConn(conn wire.Conn, s Session, request []byte, pool wire.Pool) *Conn {
 	key, iv := s.responseKeys()
 	c := newConn(conn, &s, newBody(&s, key, iv), newBody(&s, s.Key, s.IV), pool)
 	c.w.head = func(b []byte) []byte { return append(b, request...) }
@@ -75,10 +75,10 @@ func NewClientConn(conn wire.Conn, s Session, request []byte, pool Pool) *Conn {
 	return c
 }
 
-func newConn(conn wire.Conn, s *Session, in, out body, pool Pool) *Conn {
+func newConn(conn wire.Conn, s *Session, in, out body, pool wire.Pool) *Conn {
 	c := &Conn{Conn: conn}
 	if pool == nil {
-		c.sing = new(singPool)
+		c.sing = new(wire.SingPool)
 		pool = c.sing
 	}
 	c.r.init(conn, in, pool)
@@ -118,7 +118,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // InitializeReadWaiter implements N.ReadWaiter. The options count without a Pool only.
 func (c *Conn) InitializeReadWaiter(options N.ReadWaitOptions) bool {
 	if c.sing != nil {
-		c.sing.options = options
+		c.sing.Options = options
 	}
 	return false
 }

@@ -242,7 +242,7 @@ func TestResponseCommandIsSkipped(t *testing.T) {
 	key, iv := s.responseKeys()
 	out := newBody(&s, key, iv)
 	head := []byte{s.Response, 0, 1, 3, 'a', 'b', 'c'}
-	out.cfb.encrypt(head, head)
+	out.cfb.Encrypt(head, head)
 	chunk := make([]byte, 100)
 	chunk = chunk[:out.seal(chunk, []byte("hello"), out.padding())]
 	c := NewClientConn(shallow(io.MultiReader(bytes.NewReader(head), bytes.NewReader(chunk))), s, nil, nil)

@@ -229,15 +229,15 @@ func TestCFB(t *testing.T) {
 	key, iv := [16]byte{1}, [16]byte{2}
 	p := payload(1000)
 	whole := bytes.Clone(p)
-	newCFB(key, iv).encrypt(whole, whole)
+	newCFB(key, iv).Encrypt(whole, whole)
 	enc, dec := newCFB(key, iv), newCFB(key, iv)
 	var parts, back []byte
 	for n, rest := 1, p; len(rest) > 0; n++ {
 		n := min(n, len(rest))
 		c := make([]byte, n)
-		enc.encrypt(c, rest[:n])
+		enc.Encrypt(c, rest[:n])
 		parts = append(parts, c...)
-		dec.decrypt(c, c)
+		dec.Decrypt(c, c)
 		back = append(back, c...)
 		rest = rest[n:]
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/cipher"
 	"crypto/md5"
 	"crypto/sha256"
+
+	"heki/internal/protocol/cfb"
 )
 
 // UUID identifies a user, in network byte order.
@@ -118,6 +120,8 @@ func newAES(key [16]byte) cipher.Block {
 	}
 	return block
 }
+
+func newCFB(key, iv [16]byte) *cfb.Stream { return cfb.New(newAES(key), iv) }
 
 func newGCM(key [16]byte) cipher.AEAD {
 	aead, err := cipher.NewGCM(newAES(key))

@@ -7,6 +7,8 @@ import (
 	"github.com/sagernet/sing/common/buf"
 	M "github.com/sagernet/sing/common/metadata"
 	N "github.com/sagernet/sing/common/network"
+
+	"heki/internal/protocol/wire"
 )
 
 // MaxPacket bounds a packet of command UDP in bytes: a chunk's length covers its overhead.
@@ -42,7 +44,7 @@ func (c *PacketConn) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
 		if fits {
 			_, _ = buffer.Write(b.Bytes())
 		}
-		give(c.conn.r.pool, b)
+		wire.Give(c.conn.r.pool, b)
 		if fits {
 			return c.destination, nil
 		}

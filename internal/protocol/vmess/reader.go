@@ -22,7 +22,7 @@ type reader struct {
 	body
 	source   wire.Source
 	buffered func() []byte // what source holds; nil when it does not tell
-	pool     Pool
+	pool     wire.Pool
 	prologue func() error // reads what precedes the body; nil once that is done
 	packets  bool         // a chunk is a packet: never put two together
 
@@ -34,7 +34,7 @@ type reader struct {
 	err        error       // final
 }
 
-func (r *reader) init(source wire.Source, b body, pool Pool) {
+func (r *reader) init(source wire.Source, b body, pool wire.Pool) {
 	r.body, r.source, r.pool = b, source, pool
 	if s, ok := source.(interface{ Buffered() []byte }); ok {
 		r.buffered = s.Buffered
@@ -81,15 +81,15 @@ func (r *reader) wait() (*buf.Buffer, error) {
 	first := !r.begun
 	b := r.pool.Get(max(r.total, r.shared()))
 	if err := r.take(b, chunk); err != nil {
-		give(r.pool, b)
+		wire.Give(r.pool, b)
 		return nil, err
 	}
 	r.more(b)
 	if first && b.IsEmpty() {
-		give(r.pool, b)
+		wire.Give(r.pool, b)
 		return r.wait()
 	}
-	return filled(b), nil
+	return wire.Filled(b), nil
 }
 
 // shared is the room for chunks after the first.
@@ -180,11 +180,11 @@ func (r *reader) waitLarge() (*buf.Buffer, error) {
 		err = io.EOF
 	}
 	if err != nil {
-		give(r.pool, b)
+		wire.Give(r.pool, b)
 		return nil, r.fail(err)
 	}
 	b.Truncate(len(plain))
-	return filled(b), nil
+	return wire.Filled(b), nil
 }
 
 // waitPlain is for streams without chunks.
@@ -196,15 +196,15 @@ func (r *reader) waitPlain() (*buf.Buffer, error) {
 	b := r.pool.Get(min(len(in), batch))
 	n := min(len(in), b.FreeLen())
 	if r.cfb != nil {
-		r.cfb.decrypt(b.Extend(n), in[:n])
+		r.cfb.Decrypt(b.Extend(n), in[:n])
 	} else {
 		copy(b.Extend(n), in)
 	}
 	if _, err := r.source.Discard(n); err != nil {
-		give(r.pool, b)
+		wire.Give(r.pool, b)
 		return nil, r.fail(err)
 	}
-	return filled(b), nil
+	return wire.Filled(b), nil
 }
 
 // read implements io.Reader on top of wait.
@@ -218,7 +218,7 @@ func (r *reader) read(p []byte) (int, error) {
 	}
 	n, _ := b.Read(p)
 	if b.IsEmpty() {
-		give(r.pool, b)
+		wire.Give(r.pool, b)
 	} else {
 		r.rest = b
 	}
@@ -234,7 +234,7 @@ func (r *reader) replaceable() bool {
 func (r *reader) drop() {
 	for _, b := range []*buf.Buffer{r.rest, r.large} {
 		if b != nil {
-			give(r.pool, b)
+			wire.Give(r.pool, b)
 		}
 	}
 	r.rest, r.large = nil, nil

@@ -93,7 +93,7 @@ func OpenLegacyRequest(b []byte, cmdKey [16]byte, unix int64) (req Request, n in
 	}
 	var plain [maxHeader]byte
 	m := min(len(b)-AuthIDSize, maxHeader)
-	newCFB(cmdKey, legacyIV(unix)).decrypt(plain[:m], b[AuthIDSize:AuthIDSize+m])
+	newCFB(cmdKey, legacyIV(unix)).Decrypt(plain[:m], b[AuthIDSize:AuthIDSize+m])
 	req, n, err = ParseHeader(plain[:m])
 	if err != nil {
 		return Request{}, 0, err
@@ -107,6 +107,6 @@ func SealLegacyRequest(b []byte, cmdKey [16]byte, id [AuthIDSize]byte, unix int6
 	b = append(b, id[:]...)
 	start := len(b)
 	b = AppendHeader(b, req, padding)
-	newCFB(cmdKey, legacyIV(unix)).encrypt(b[start:], b[start:])
+	newCFB(cmdKey, legacyIV(unix)).Encrypt(b[start:], b[start:])
 	return b
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	"heki/internal/protocol/cfb"
 )
 
 // Session is what both ends of a connection know once the request is through.
@@ -71,18 +73,18 @@ func (s *Session) openResponse(b []byte) (n int, err error) {
 
 // openLegacyResponse is openResponse for the legacy form, whose CFB stream c goes on with the body
 // when that is legacy too. It touches c only when the header is whole.
-func (s *Session) openLegacyResponse(b []byte, c *cfb) (n int, err error) {
+func (s *Session) openLegacyResponse(b []byte, c *cfb.Stream) (n int, err error) {
 	if len(b) < responseHeader {
 		return 0, ErrShort
 	}
 	var plain [maxResponse]byte
 	ahead := *c
-	ahead.decrypt(plain[:], b[:responseHeader])
+	ahead.Decrypt(plain[:], b[:responseHeader])
 	n = responseHeader + int(plain[3])
 	if len(b) < n {
 		return 0, ErrShort
 	}
-	ahead.decrypt(plain[responseHeader:], b[responseHeader:n])
+	ahead.Decrypt(plain[responseHeader:], b[responseHeader:n])
 	*c = ahead
 	return n, s.checkResponse(plain[0])
 }

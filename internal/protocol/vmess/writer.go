@@ -17,7 +17,7 @@ const burst = 32 << 10
 type writer struct {
 	inner io.Writer
 	front int // headroom of inner
-	pool  Pool
+	pool  wire.Pool
 
 	started atomic.Bool // the header is out
 
@@ -96,7 +96,7 @@ func (w *writer) burstLocked(p []byte, chunks int) error {
 	if b.Start() < w.front {
 		b.Resize(w.front, 0)
 	}
-	out := filled(b)
+	out := wire.Filled(b)
 	if w.head != nil {
 		out.Extend(len(w.head(out.FreeBytes()[:0])))
 	}
@@ -120,7 +120,7 @@ func (w *writer) fill(b *buf.Buffer, p []byte, chunks int) {
 	if !w.chunked {
 		dst := b.Extend(len(p))
 		if w.cfb != nil {
-			w.cfb.encrypt(dst, p)
+			w.cfb.Encrypt(dst, p)
 		} else {
 			copy(dst, p)
 		}
