@@ -257,13 +257,13 @@ func TestOtherFailures(t *testing.T) {
 	})
 	t.Run("token", func(t *testing.T) {
 		w := newWorld(t, 2)
-		w.query.Set("token", "wrong")
+		w.Query.Set("token", "wrong")
 		_, err := w.Node(ctxOf(t))
 		checkClass(t, err, panel.Refused, "422 Unprocessable Entity: Invalid token")
 	})
 	t.Run("unknown node", func(t *testing.T) {
 		w := newWorld(t, 1)
-		w.query.Set("node_id", "77")
+		w.Query.Set("node_id", "77")
 		_, err := w.Node(ctxOf(t))
 		checkClass(t, err, panel.Refused, "400 Bad Request: Server does not exist")
 	})

@@ -1,4 +1,4 @@
-package xboard
+package uniproxy
 
 import (
 	"reflect"
@@ -8,6 +8,8 @@ import (
 
 	"heki/panel"
 )
+
+const uuid1 = "b831381d-6324-4d53-ad4f-8cda48b30811"
 
 const tail = `,"base_config":{"push_interval":60,"pull_interval":"30"}}`
 
@@ -95,7 +97,7 @@ func TestParseNode(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n, err := parseNode([]byte(tt.in), tt.kind)
+			n, err := ParseNode([]byte(tt.in), tt.kind)
 			if err == nil {
 				err = n.Check(3)
 			}
@@ -114,7 +116,7 @@ func TestParseNode(t *testing.T) {
 				t.Errorf("got %+v, want %+v", *n, tt.want)
 			}
 			for i := range len(tt.in) { // every prefix is refused, none panics
-				if _, err := parseNode([]byte(tt.in[:i]), tt.kind); err == nil {
+				if _, err := ParseNode([]byte(tt.in[:i]), tt.kind); err == nil {
 					t.Fatalf("prefix of %d bytes was taken", i)
 				}
 			}
@@ -155,7 +157,7 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"html", `<html>`, "must be an object"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			n, err := parseNode([]byte(tt.in), "")
+			n, err := ParseNode([]byte(tt.in), "")
 			if err == nil {
 				err = n.Check(3)
 			}
@@ -187,7 +189,7 @@ func TestParseUsers(t *testing.T) {
 		{"speed", `{"users":[{"id":5,"uuid":"a","speed_limit":"fast"}]}`, 0, "", `speed_limit is "fast"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			users, skipped, err := parseUsers([]byte(tt.in), "f")
+			users, skipped, err := ParseUsers([]byte(tt.in), "f")
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("err = %v, want %q", err, tt.err)
@@ -198,7 +200,7 @@ func TestParseUsers(t *testing.T) {
 				t.Errorf("users = %+v, skipped %q, err = %v", users, skipped, err)
 			}
 			for i := range len(tt.in) {
-				if _, _, err := parseUsers([]byte(tt.in[:i]), ""); err == nil {
+				if _, _, err := ParseUsers([]byte(tt.in[:i]), ""); err == nil {
 					t.Fatalf("prefix of %d bytes was taken", i)
 				}
 			}
@@ -211,7 +213,7 @@ func FuzzParseNode(f *testing.F) {
 	f.Add(`{"protocol":"vless","server_port":443,"network":"ws","networkSettings":{"path":"/x"},"tls":0,"routes":[{"match":{"0":"a"}}]}`)
 	f.Add(`{"protocol":"trojan","server_port":"443"}`)
 	f.Fuzz(func(t *testing.T, in string) {
-		n, err := parseNode([]byte(in), "")
+		n, err := ParseNode([]byte(in), "")
 		if err != nil || n.Check(1) != nil {
 			return
 		}
@@ -225,7 +227,7 @@ func FuzzParseNode(f *testing.F) {
 func FuzzParseUsers(f *testing.F) {
 	f.Add(`{"users":[{"id":1,"uuid":"` + uuid1 + `","speed_limit":100,"device_limit":3},{"id":"2","uuid":"b"}]}`)
 	f.Fuzz(func(t *testing.T, in string) {
-		users, _, err := parseUsers([]byte(in), "")
+		users, _, err := ParseUsers([]byte(in), "")
 		if err != nil {
 			return
 		}

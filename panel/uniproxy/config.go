@@ -1,4 +1,4 @@
-package xboard
+package uniproxy
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"heki/panel/phpjson"
 )
 
-// config is what parseNode gathers before it decides.
+// config is what ParseNode gathers before it decides.
 type config struct {
 	node       panel.Node
 	port       int64
@@ -32,9 +32,10 @@ type config struct {
 	obfsPassword string
 }
 
-// parseNode reads a config answer. kind is the protocol for panels older than November 2025, which do
-// not name it. Unknown members are skipped; what must be there and is not is named.
-func parseNode(body []byte, kind string) (*panel.Node, error) {
+// ParseNode reads a config answer. kind is the protocol where the answer does not name it: always with
+// v2board, and with XBoard before November 2025. Unknown members are skipped; what must be there and is
+// not is named. panel.Node.Check says whether the node can be served.
+func ParseNode(body []byte, kind string) (*panel.Node, error) {
 	var c config
 	err := phpjson.Decode(body, func(it *jsoniter.Iterator) {
 		phpjson.Object(it, func(name string) bool {

@@ -1,4 +1,4 @@
-package xboard
+package uniproxy
 
 import (
 	"fmt"
@@ -17,10 +17,10 @@ const maxSpeedMbps = 1e7
 // maxSkipped bounds the users that are named one by one.
 const maxSkipped = 5
 
-// parseUsers reads a user answer in one pass, without a tree in between. Each account gets flow.
+// ParseUsers reads a user answer in one pass, without a tree in between. Each account gets flow.
 // A user whose id is taken or whose uuid cannot be one is left out and named in skipped: one bad row
 // must not cut off everybody else.
-func parseUsers(body []byte, flow string) (accounts []adapter.Account, skipped []string, err error) {
+func ParseUsers(body []byte, flow string) (accounts []adapter.Account, skipped []string, err error) {
 	const perUser = 90 // bytes of a row with short numbers
 	p := &userParser{flow: flow}
 	p.accounts = make([]adapter.Account, 0, len(body)/perUser+1)

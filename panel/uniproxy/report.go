@@ -1,4 +1,4 @@
-package xboard
+package uniproxy
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	jsoniter "github.com/json-iterator/go"
 
@@ -20,12 +21,17 @@ import (
 func (c *Client) ReportTraffic(ctx context.Context, users []meter.Traffic) error {
 	body := appendTraffic(nil, users)
 	if len(body) == len("{}") {
-		return nil // an empty push says nothing to XBoard
+		return nil
 	}
-	a, err := c.call.Post(ctx, callPush, c.path+"push", c.query, body)
+	return c.push(ctx, body)
+}
+
+func (c *Client) push(ctx context.Context, body []byte) error {
+	a, err := c.call.Post(ctx, callPush, c.Path+"push", c.Query, body)
 	if err != nil {
 		return err
 	}
+	c.pushed = c.now()
 	return settled(callPush, a)
 }
 
@@ -50,10 +56,13 @@ func appendTraffic(b []byte, users []meter.Traffic) []byte {
 	return append(b, '}')
 }
 
-// ReportOnline implements panel.Client. The panel keeps a user's addresses for 300 s unless told
+// ReportOnline implements panel.Client. The panel keeps a user's addresses for minutes unless told
 // otherwise, so those who left are sent with an empty list, which clears them.
 func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error {
-	if c.noAlive {
+	if err := c.sign(ctx); err != nil {
+		return err
+	}
+	if c.NoAlive {
 		return nil
 	}
 	now := make(map[int64]struct{}, len(online))
@@ -61,9 +70,9 @@ func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error 
 	if len(body) == len("{}") {
 		return nil
 	}
-	a, err := c.call.Post(ctx, callAlive, c.path+"alive", c.query, body)
-	if isStatus(err, http.StatusNotFound) && c.proven {
-		c.noAlive = true
+	a, err := c.call.Post(ctx, callAlive, c.Path+"alive", c.Query, body)
+	if IsStatus(err, http.StatusNotFound) && c.Proven() {
+		c.NoAlive = true
 		c.say(slog.LevelInfo, `the panel takes no online addresses: it has no "alive" call`)
 		return nil
 	}
@@ -78,6 +87,18 @@ func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error 
 		c.online[id] = struct{}{}
 	}
 	return err
+}
+
+// signEvery is how often a panel that wants it is sent an empty push: without a push for 300 s it shows
+// the node as half alive.
+const signEvery = 4 * time.Minute
+
+// sign pushes nothing, when nothing was pushed for long.
+func (c *Client) sign(ctx context.Context) error {
+	if !c.Signs || c.now().Sub(c.pushed) < signEvery {
+		return nil
+	}
+	return c.push(ctx, []byte("{}"))
 }
 
 // appendOnline writes {"1":["192.0.2.1"],"2":[]} and notes in now who has addresses.

@@ -1,0 +1,127 @@
+// Package uniproxy is what v2board and the panels grown from it, xiaov2board and XBoard, share: the
+// answers about nodes and users, and the reports. They differ in paths, in who names the protocol and in
+// which calls there are; a client of one panel sets those and embeds Client.
+//
+// Source: reference/panels.md §4 to §6.
+package uniproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"heki/adapter"
+	"heki/option"
+	"heki/panel"
+	"heki/panel/webapi"
+)
+
+// Names of the calls in errors and logs.
+const (
+	callConfig = "get settings"
+	callUsers  = "get users"
+	callPush   = "report traffic"
+	callAlive  = "report online"
+)
+
+// PathV1 is where v2board and those after it have the calls of version 1.
+const PathV1 = "/api/v1/server/UniProxy/"
+
+// Client makes the calls of one node. It implements panel.Client; the exported fields say how this
+// panel differs and may be changed between calls.
+type Client struct {
+	Config  string     // path of the config call
+	Path    string     // before the names of the other calls
+	Query   url.Values // of every call: token, node_id, …
+	Kind    string     // the protocol where answers do not name it
+	NoAlive bool       // the panel takes no online addresses
+	Signs   bool       // an empty push now and then is wanted as a sign of life
+
+	call   *webapi.Caller
+	now    func() time.Time
+	say    func(level slog.Level, format string, args ...any)
+	id     int64
+	flow   string
+	config webapi.Validator
+	users  webapi.Validator
+	proven bool               // an answer said that the paths are right
+	online map[int64]struct{} // users that the panel holds addresses of, by our last report
+	pushed time.Time
+}
+
+// New makes the client of one node, with the calls of version 1. It does not use the network.
+func New(env panel.Env, o *option.Panel, node *option.PanelNode) (*Client, error) {
+	call, err := webapi.New(env, o.URL, o.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		Config: PathV1 + "config", Path: PathV1,
+		Query: url.Values{"token": {o.Key}, "node_id": {fmt.Sprint(node.ID)}},
+		Kind:  node.Type,
+		call:  call, now: env.Now, say: env.Say, id: node.ID, online: make(map[int64]struct{}),
+	}, nil
+}
+
+// Proven tells whether an answer about the node was understood.
+func (c *Client) Proven() bool { return c.proven }
+
+// Node implements panel.Client.
+func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
+	a, err := c.call.Get(ctx, callConfig, c.Config, c.Query, &c.config)
+	if err != nil {
+		return nil, err
+	}
+	node, err := ParseNode(a.Body, c.Kind)
+	if err != nil {
+		return nil, unusable(callConfig, a.Body, err)
+	}
+	c.proven = true
+	if err := node.Check(c.id); err != nil {
+		return nil, fmt.Errorf("%s: %w", callConfig, err)
+	}
+	c.config.Keep(a)
+	if node.Flow != c.flow { // accounts carry the flow: unchanged users must be read again
+		c.flow = node.Flow
+		c.users = webapi.Validator{}
+	}
+	return node, nil
+}
+
+// Users implements panel.Client.
+func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
+	a, err := c.call.Get(ctx, callUsers, c.Path+"user", c.Query, &c.users)
+	if err != nil {
+		return nil, err
+	}
+	accounts, skipped, err := ParseUsers(a.Body, c.flow)
+	if err != nil {
+		return nil, unusable(callUsers, a.Body, err)
+	}
+	for _, s := range skipped {
+		c.say(slog.LevelWarn, "user skipped: %s", s)
+	}
+	c.users.Keep(a)
+	return accounts, nil
+}
+
+// IsStatus tells whether err is an answer with that status.
+func IsStatus(err error, status int) bool {
+	var e *panel.Error
+	return errors.As(err, &e) && e.Status == status
+}
+
+// unusable explains a 2xx answer that cannot be used. A body that is no JSON at all came from
+// something in front of the panel; one that is had a mistake in its data.
+func unusable(call string, body []byte, err error) error {
+	if text := webapi.Message(body); text != "" {
+		return &panel.Error{Call: call, Class: panel.Refused, Status: http.StatusOK, Err: errors.New(text)}
+	}
+	return &panel.Error{Call: call, Class: panel.Unclear, Status: http.StatusOK, Err: fmt.Errorf("answer: %w", err)}
+}
+
+var _ panel.Client = (*Client)(nil)
