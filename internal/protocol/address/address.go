@@ -1,6 +1,6 @@
 // Package address encodes and decodes the binary socket addresses of proxy protocols: V-ADDR (VMess,
-// VLESS, Mux.Cool), S-ADDR (SOCKS5, Trojan) and P-ADDR (packetaddr). Their type bytes and orders
-// differ; protocols.md §0.1 has the table.
+// VLESS, Mux.Cool), S-ADDR (SOCKS5, Trojan), P-ADDR (packetaddr) and U-ADDR (UDP over TCP). Their type
+// bytes and orders differ; protocols.md §0.1 has the table.
 //
 // A parsed address is either an IP or a host name, never both. IPv4 in IPv6 comes out as IPv4, and a
 // host name that is an IP literal comes out as that IP, so that rules by IP cannot be bypassed.
@@ -45,6 +45,7 @@ var (
 	vKinds = [...]kind{1: ipv4, 2: host, 3: ipv6}
 	sKinds = [...]kind{1: ipv4, 3: host, 4: ipv6}
 	pKinds = [...]kind{1: ipv4, 2: ipv6}
+	uKinds = [...]kind{0: ipv4, 1: ipv6, 2: host}
 )
 
 // Type bytes by format: the index is the kind.
@@ -52,6 +53,7 @@ var (
 	vTypes = [...]byte{ipv4: 1, host: 2, ipv6: 3}
 	sTypes = [...]byte{ipv4: 1, host: 3, ipv6: 4}
 	pTypes = [...]byte{ipv4: 1, ipv6: 2}
+	uTypes = [...]byte{ipv4: 0, host: 2, ipv6: 1}
 )
 
 // ParseV decodes the V-ADDR at the start of b and returns its length in bytes. It keeps no reference
@@ -84,6 +86,13 @@ func ParseS(b []byte, hint string) (M.Socksaddr, int, error) {
 //	| type 1: IPv4 4, 2: IPv6 16 | port u16be |
 func ParseP(b []byte) (M.Socksaddr, int, error) {
 	return parseTail(b, pKinds[:], "")
+}
+
+// ParseU decodes the U-ADDR at the start of b; see ParseV.
+//
+//	| type 0: IPv4 4, 1: IPv6 16, 2: length u8 + host | port u16be |
+func ParseU(b []byte, hint string) (M.Socksaddr, int, error) {
+	return parseTail(b, uKinds[:], hint)
 }
 
 func parseTail(b []byte, kinds []kind, hint string) (M.Socksaddr, int, error) {

@@ -11,7 +11,7 @@ import (
 	"heki/internal/protocol/wire"
 )
 
-// format is one of the three encodings under test.
+// format is one of the encodings under test.
 type format struct {
 	name   string
 	parse  func([]byte, string) (M.Socksaddr, int, error)
@@ -22,6 +22,7 @@ var formats = []format{
 	{"V", ParseV, AppendV},
 	{"S", ParseS, AppendS},
 	{"P", func(b []byte, _ string) (M.Socksaddr, int, error) { return ParseP(b) }, AppendP},
+	{"U", ParseU, AppendU},
 }
 
 func TestParse(t *testing.T) {
@@ -66,9 +67,14 @@ func TestParse(t *testing.T) {
 		{"ipv6", "P", "\x02" + v6 + "\x01\xbb", "[2001:db8::1]:443", nil},
 		{"mapped", "P", "\x02" + mapped + "\x01\xbb", "1.2.3.4:443", nil},
 		{"type 3", "P", "\x03", "", wire.ErrBadRequest},
+
+		{"ipv4", "U", "\x00\x01\x02\x03\x04\x00\x50", "1.2.3.4:80", nil},
+		{"ipv6", "U", "\x01" + v6 + "\x01\xbb", "[2001:db8::1]:443", nil},
+		{"host", "U", "\x02\x04a.io\x01\xbb", "a.io:443", nil},
+		{"type 3", "U", "\x03", "", wire.ErrBadRequest},
 	} {
 		t.Run(tt.format+" "+tt.name, func(t *testing.T) {
-			f := formats[strings.Index("VSP", tt.format)]
+			f := formats[strings.Index("VSPU", tt.format)]
 			got, n, err := f.parse([]byte(tt.in+"rest"), "")
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("err = %v, want %v", err, tt.err)
@@ -110,13 +116,13 @@ func TestAppendWhatTheWireCannotSay(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		addr M.Socksaddr
-		want [3]string // by format
+		want [4]string // by format
 	}{
-		{"nothing", M.Socksaddr{Port: 53}, [3]string{zero, zero, zero}},
-		{"long host", M.Socksaddr{Fqdn: strings.Repeat("a", 256), Port: 53}, [3]string{zero, zero, zero}},
-		{"host", M.Socksaddr{Fqdn: "a.io", Port: 53}, [3]string{"a.io:53", "a.io:53", zero}},
-		{"mapped", M.ParseSocksaddrHostPort("::ffff:1.2.3.4", 53), [3]string{"1.2.3.4:53", "1.2.3.4:53", "1.2.3.4:53"}},
-		{"zone", M.ParseSocksaddrHostPort("fe80::1%eth0", 53), [3]string{"[fe80::1]:53", "[fe80::1]:53", "[fe80::1]:53"}},
+		{"nothing", M.Socksaddr{Port: 53}, [4]string{zero, zero, zero, zero}},
+		{"long host", M.Socksaddr{Fqdn: strings.Repeat("a", 256), Port: 53}, [4]string{zero, zero, zero, zero}},
+		{"host", M.Socksaddr{Fqdn: "a.io", Port: 53}, [4]string{"a.io:53", "a.io:53", zero, "a.io:53"}},
+		{"mapped", M.ParseSocksaddrHostPort("::ffff:1.2.3.4", 53), [4]string{"1.2.3.4:53", "1.2.3.4:53", "1.2.3.4:53", "1.2.3.4:53"}},
+		{"zone", M.ParseSocksaddrHostPort("fe80::1%eth0", 53), [4]string{"[fe80::1]:53", "[fe80::1]:53", "[fe80::1]:53", "[fe80::1]:53"}},
 	} {
 		for i, f := range formats {
 			got, _, err := f.parse(f.append(nil, tt.addr), "")

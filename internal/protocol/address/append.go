@@ -29,7 +29,13 @@ func AppendP(b []byte, addr M.Socksaddr) []byte {
 	return binary.BigEndian.AppendUint16(b, addr.Port)
 }
 
-// Size returns how many bytes AppendV, AppendS and, without a host name, AppendP add for addr.
+// AppendU appends addr as U-ADDR to b; see AppendV.
+func AppendU(b []byte, addr M.Socksaddr) []byte {
+	b = appendHost(b, addr, &uTypes)
+	return binary.BigEndian.AppendUint16(b, addr.Port)
+}
+
+// Size returns how many bytes AppendV, AppendS, AppendU and, without a host name, AppendP add for addr.
 func Size(addr M.Socksaddr) int {
 	switch kindOf(addr) {
 	case host:

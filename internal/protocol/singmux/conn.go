@@ -1,11 +1,6 @@
 package singmux
 
 import (
-	"errors"
-	"net"
-	"os"
-	"syscall"
-
 	"github.com/sagernet/sing/common/buf"
 	N "github.com/sagernet/sing/common/network"
 
@@ -66,22 +61,8 @@ func (c *streamConn) HandshakeFailure(err error) error {
 		return nil
 	}
 	c.answered = true
-	_, err = c.Conn.Write(AppendFailure(nil, explain(err)))
+	_, err = c.Conn.Write(AppendFailure(nil, wire.Explain(err)))
 	return err
-}
-
-// explain is what a client is told about err.
-func explain(err error) string {
-	var ne net.Error
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		return "no route to host"
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
-		return "timed out"
-	}
-	return "not reached"
 }
 
 // CloseWrite ends the writing side, after the status when nothing was written yet.

@@ -157,7 +157,7 @@ func (c *packetConn) HandshakeFailure(err error) error {
 		return nil
 	}
 	c.answered = true
-	_, err = c.conn.Write(AppendFailure(nil, explain(err)))
+	_, err = c.conn.Write(AppendFailure(nil, wire.Explain(err)))
 	return err
 }
 

@@ -138,7 +138,7 @@ func (s *server) serve(raw stream) {
 		defer c.Drop() // what was read ahead and not used
 	}
 	timer := time.AfterFunc(requestTimeout, func() { _ = raw.Close() })
-	req, err := readHeader(conn, ParseRequest)
+	req, err := wire.ReadHeader(conn, ParseRequest)
 	timer.Stop()
 	switch {
 	case err != nil:
@@ -164,7 +164,7 @@ const brutalHost = "_BrutalBwExchange"
 //
 //	client: | bytes per second u64be |   server: | status 0 | agreed 0 | length uvarint | message |
 func refuseBrutal(conn wire.Conn) {
-	_, err := readHeader(conn, func(b []byte) (uint64, int, error) {
+	_, err := wire.ReadHeader(conn, func(b []byte) (uint64, int, error) {
 		if len(b) < 8 {
 			return 0, 0, ErrShort
 		}

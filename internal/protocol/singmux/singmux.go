@@ -118,30 +118,10 @@ func Serve(ctx context.Context, conn wire.Conn, opt Options) error {
 func readHello(conn wire.Conn) (Hello, error) {
 	timer := time.AfterFunc(requestTimeout, func() { _ = conn.Close() })
 	defer timer.Stop()
-	h, err := readHeader(conn, ParseHello)
+	h, err := wire.ReadHeader(conn, ParseHello)
 	if err != nil {
 		return Hello{}, err
 	}
 	_, err = conn.Discard(h.PaddingSize)
 	return h, err
-}
-
-// readHeader consumes what parse is content with.
-func readHeader[T any](conn wire.Source, parse func([]byte) (T, int, error)) (T, error) {
-	var zero T
-	for have := 0; ; {
-		b, err := wire.PeekFrame(conn, have, have+1)
-		if err != nil {
-			return zero, err
-		}
-		have = len(b)
-		v, n, err := parse(b)
-		if err == nil {
-			_, err = conn.Discard(n)
-			return v, err
-		}
-		if !errors.Is(err, ErrShort) {
-			return zero, err
-		}
-	}
 }
