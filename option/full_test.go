@@ -105,7 +105,8 @@ var anyValue = []string{
 	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "TrojanUser.Password", "Panel.Key",
 	"Direct.RoutingMark", "Direct.TCPFastOpen", "Direct.TCPMultiPath", "Transport.MaxEarlyData",
 	"Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
-	"Listen.ListenPort", "Server.ServerPort", // but 0, which TestMessages has
+	"Reality.Enabled",
+	"Listen.ListenPort", "Server.ServerPort", "RealityTarget.ServerPort", // but 0, which TestMessages has
 }
 
 // Every field is checked by some Validate: a value that cannot be right is noticed.

@@ -87,6 +87,28 @@ func mergeTLS(n, d *TLS) *TLS {
 		KeyPath:          pair.KeyPath,
 		RejectUnknownSNI: n.RejectUnknownSNI || d.RejectUnknownSNI,
 		HandshakeTimeout: cmp.Or(n.HandshakeTimeout, d.HandshakeTimeout),
+		Reality:          mergeReality(n.Reality, d.Reality),
+	}
+}
+
+func mergeReality(n, d *Reality) *Reality {
+	if n == nil && d == nil {
+		return nil
+	}
+	n, d = cmp.Or(n, new(Reality)), cmp.Or(d, new(Reality))
+	target := n.Handshake
+	if target.Server == "" {
+		target = d.Handshake
+	}
+	return &Reality{
+		Enabled:           n.Enabled || d.Enabled,
+		Handshake:         target,
+		PrivateKey:        cmp.Or(n.PrivateKey, d.PrivateKey),
+		ShortID:           firstList(n.ShortID, d.ShortID),
+		ServerNames:       firstList(n.ServerNames, d.ServerNames),
+		MaxTimeDifference: cmp.Or(n.MaxTimeDifference, d.MaxTimeDifference),
+		MinClientVersion:  cmp.Or(n.MinClientVersion, d.MinClientVersion),
+		MaxClientVersion:  cmp.Or(n.MaxClientVersion, d.MaxClientVersion),
 	}
 }
 

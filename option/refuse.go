@@ -74,6 +74,10 @@ func refusals(t reflect.Type) map[string]refusal {
 		return refusedUser
 	case reflect.TypeFor[TLS]():
 		return refusedTLS
+	case reflect.TypeFor[Reality]():
+		return refusedReality
+	case reflect.TypeFor[RealityTarget]():
+		return refusedRealityTarget
 	case reflect.TypeFor[Transport]():
 		return refusedTransport
 	case reflect.TypeFor[Multiplex]():

@@ -54,7 +54,6 @@ var noCertificateNeeded = []string{"certificate_path", "key_path"}
 var refusedTLS = map[string]refusal{
 	"acme":                                 {text: "is not served by this version; write certificate_path and key_path", excuses: noCertificateNeeded},
 	"certificate_provider":                 {text: "is not served by this version; write certificate_path and key_path", excuses: noCertificateNeeded},
-	"reality":                              {text: "is not served by this version", excuses: noCertificateNeeded},
 	"ech":                                  later(""),
 	"client_authentication":                {text: `is not served by this version; only "no" is`, off: "no"},
 	"client_certificate":                   later(""),
@@ -74,6 +73,27 @@ var refusedTLS = map[string]refusal{
 	"certificate_public_key_sha256":        clientSide,
 	"client_key":                           clientSide,
 	"client_key_path":                      clientSide,
+}
+
+var refusedReality = map[string]refusal{
+	"dest":          {text: "is Xray's; write handshake with server and server_port"},
+	"max_time_diff": {text: "is Xray's; write max_time_difference"},
+	"public_key":    clientSide,
+	"target":        {text: "is Xray's; write handshake with server and server_port"},
+	"xver":          {text: "belongs to the target; write handshake.xver"},
+}
+
+var refusedRealityTarget = map[string]refusal{
+	"bind_interface":     later(""),
+	"connect_timeout":    later("; the target has 5s to answer"),
+	"detour":             later("; heki dials the target itself"),
+	"domain_resolver":    later("; the system resolves the name"),
+	"domain_strategy":    later(""),
+	"inet4_bind_address": later(""),
+	"inet6_bind_address": later(""),
+	"netns":              later("; start heki inside the namespace"),
+	"routing_mark":       later(""),
+	"tcp_fast_open":      later(""),
 }
 
 var clientSide = never("it belongs into the client's configuration")

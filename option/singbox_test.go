@@ -17,6 +17,9 @@ func TestSingBoxFiles(t *testing.T) {
 		"trojan ws": `{"inbounds": [{"type": "trojan", "tag": "trojan-in", "listen": "127.0.0.1", "listen_port": 8080, "users": [{"name": "sekai", "password": "8JCsPssfgS8tiRwiMlhARg=="}],
 			"transport": {"type": "ws", "path": "/x", "headers": {"Server": "nginx", "X": ["1", "2"]}, "max_early_data": 2048, "early_data_header_name": "Sec-WebSocket-Protocol"},
 			"fallback": {"server": "127.0.0.1", "server_port": 8081}}], ` + tail + `}`,
+		"reality": `{"inbounds": [{"type": "vless", "listen": "::", "listen_port": 443, "users": [{"uuid": "bf000d23-0752-40b4-affe-68f7707a9661"}],
+			"tls": {"enabled": true, "server_name": "google.com", "reality": {"enabled": true, "handshake": {"server": "google.com", "server_port": 443, "detour": ""},
+				"private_key": "UuMBgl7MXTPx9inmQp2UC7Jcnwc6XYbwDNebonM-FCc", "short_id": "0123456789abcdef", "max_time_difference": "1m"}}}], ` + tail + `}`,
 		"transports": `{"inbounds": [
 			{"type": "vless", "listen_port": 1, "users": [{"uuid": "a"}], "transport": {"type": "http", "host": [], "path": "", "method": "", "headers": {"A": "b"}, "idle_timeout": "15s", "ping_timeout": "15s"}},
 			{"type": "vless", "listen_port": 2, "users": [{"uuid": "a"}], "transport": {"type": "http", "host": ["a.example", "b.example"], "path": "/x", "method": "PUT"}},
@@ -89,7 +92,7 @@ func TestSingBoxRefusals(t *testing.T) {
 		inboundWith(`"udp_fragment": true`), inboundWith(`"routing_mark": 1`), inboundWith(`"proxy_protocol": true`), inboundWith(`"proxy_protocol_accept_no_header": true`),
 		inboundWith(`"udp_proxy_protocol": "optional"`), inboundWith(`"tcp_keep_alive": "5m"`), inboundWith(`"domain_strategy": "prefer_ipv4"`),
 		inboundWith(`"multiplex": {"brutal": {"enabled": true}}`),
-		inboundWith(`"tls": {"reality": {"enabled": true}}`), inboundWith(`"tls": {"ech": {"enabled": true}}`), inboundWith(`"tls": {"insecure": true}`),
+		inboundWith(`"tls": {"ech": {"enabled": true}}`), inboundWith(`"tls": {"insecure": true}`),
 		inboundWith(`"tls": {"utls": {"enabled": true}}`), inboundWith(`"tls": {"client_authentication": "request"}`), inboundWith(`"tls": {"kernel_tx": true}`),
 		beside(`"limits": {"redis": {"address": "x"}}`), beside(`"limits": {"invalid_access": {"count": 1}}`),
 		beside(`"route": {"geo": {"dir": "x"}}`), beside(`"route": {"audit_source": "x"}`), beside(`"route": {"rules_source": "x"}`),

@@ -102,6 +102,12 @@ type TLS struct {
 	KeyPath          string           `json:"key_path,omitempty"`
 	RejectUnknownSNI bool             `json:"reject_unknown_sni,omitempty"`
 	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"` // default 10s
+	Reality          *Reality         `json:"reality,omitempty"`           // instead of a certificate
+}
+
+// HasReality says whether REALITY takes the place of a certificate.
+func (t *TLS) HasReality() bool {
+	return t != nil && t.Enabled && t.Reality != nil && t.Reality.Enabled
 }
 
 // Transport configures what carries the protocol inside TCP or TLS, with sing-box's names. Which of

@@ -18,6 +18,8 @@ func beside(more string) string {
 
 const pemPair = `"certificate_path": "c", "key_path": "k"`
 
+const realityKey = "UuMBgl7MXTPx9inmQp2UC7Jcnwc6XYbwDNebonM-FCc"
+
 // withoutPlaces drops " (line 1:2)": decode tests cover it.
 func withoutPlaces(err error) []string {
 	var out []string
@@ -116,6 +118,32 @@ func TestTLSMessages(t *testing.T) {
 			`inbounds[0].tls.min_version: is 1.3, must not be above max_version, 1.2`,
 			`inbounds[0].tls.curve_preferences[1]: is "P-256", did you mean "P256"? known: P256, P384, P521, X25519, X25519MLKEM768`,
 		}},
+		{"reality", inboundWith(`"tls": {"enabled": true, ` + pemPair + `, "max_version": "1.2", "reality": {"enabled": true, "handshake": {"server": "a b", "xver": 3},
+			"private_key": "x", "short_id": ["0", "zz", "0123456789abcdef01"], "server_names": "*.example", "max_time_difference": "100h", "min_client_version": "2", "max_client_version": "1.8.256"}}`), []string{
+			`inbounds[0].tls.certificate_path: stands beside reality, which needs no certificate; remove certificate and key, or reality`,
+			`inbounds[0].tls.max_version: is 1.2, but REALITY is TLS 1.3`,
+			`inbounds[0].tls.reality.handshake.server: is "a b", must be a host name or an IP address, without a port`,
+			`inbounds[0].tls.reality.handshake.xver: is 3, must be 0, 1 or 2`,
+			`inbounds[0].tls.reality.private_key: must be the base64 of 32 bytes, as heki generate reality-keypair prints it`,
+			`inbounds[0].tls.reality.short_id[0]: is "0", must be an even number of hex digits, at most 16`,
+			`inbounds[0].tls.reality.short_id[1]: is "zz", must be hex digits: 0 to 9, a to f`,
+			`inbounds[0].tls.reality.short_id[2]: is "0123456789abcdef01", must be an even number of hex digits, at most 16`,
+			`inbounds[0].tls.reality.server_names: is "*.example", must be a host name`,
+			`inbounds[0].tls.reality.max_time_difference: is 100h, must be 1s to 24h, or 0s for any`,
+			`inbounds[0].tls.reality.max_client_version: is "1.8.256", must be up to three numbers of at most 255, such as 1.8.0`,
+		}},
+		{"reality alone", inboundWith(`"tls": {"enabled": true, "reality": {"enabled": true}}`), []string{
+			`inbounds[0].tls.reality.handshake.server: is required: a host name or an IP address of a site with TLS 1.3 and HTTP/2`,
+			`inbounds[0].tls.reality.private_key: is required: the PrivateKey that heki generate reality-keypair prints`,
+		}},
+		{"reality address", inboundWith(`"tls": {"enabled": true, "reality": {"enabled": true, "handshake": {"server": "192.0.2.1"}, "private_key": "` + realityKey + `", "min_client_version": "2", "max_client_version": "1.8"}}`), []string{
+			`inbounds[0].tls.reality.server_names: is required: the names that clients send, each in the certificate of handshake.server (or tls.server_name, for one)`,
+			`inbounds[0].tls.reality.min_client_version: is 2, must not be above max_client_version, 1.8`,
+		}},
+		{"reality of Xray", inboundWith(`"tls": {"enabled": true, "reality": {"enabled": true, "dest": "a:443", "handshake": {"server": "a.example"}, "private_key": "` + realityKey + `"}}`), []string{
+			`inbounds[0].tls.reality.dest: is Xray's; write handshake with server and server_port`,
+		}},
+		{"reality is off", inboundWith(`"tls": {"enabled": true, ` + pemPair + `, "reality": {"enabled": false}}`), nil},
 		{"version", inboundWith(`"tls": {"enabled": true, ` + pemPair + `, "min_version": "tls12"}`), []string{
 			`inbounds[0].tls.min_version: is "tls12", must be one of 1.0, 1.1, 1.2, 1.3`,
 		}},

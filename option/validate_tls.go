@@ -14,7 +14,7 @@ var tlsVersions = []string{"1.0", "1.1", "1.2", "1.3"}
 // tlsCurves are crypto/tls's groups by sing-box's names.
 var tlsCurves = []string{"P256", "P384", "P521", "X25519", "X25519MLKEM768"}
 
-// Validate fills the default timeout and requires a certificate. What is not enabled is not checked.
+// Validate fills the default timeout and requires a certificate or REALITY. What is not enabled is not checked.
 func (t *TLS) Validate(at Path) error {
 	if !t.Enabled {
 		return nil
@@ -22,7 +22,9 @@ func (t *TLS) Validate(at Path) error {
 	fillDuration(&t.HandshakeTimeout, constant.HandshakeTimeout)
 	var r report
 	r.join(t.check(at))
-	if t.hasNoCertificate() {
+	if t.HasReality() {
+		r.join(t.validateReality(at))
+	} else if t.hasNoCertificate() {
 		r.add(at.Key("certificate_path"), "is required with TLS: the PEM file of the certificate chain (or certificate, with the PEM itself)")
 		r.add(at.Key("key_path"), "is required with TLS: the PEM file of the private key (or key, with the PEM itself)")
 	}
@@ -53,6 +55,9 @@ func (t *TLS) check(at Path) error {
 	}
 	r.join(durationIn(at.Key("handshake_timeout"), t.HandshakeTimeout, minHandshake, maxHandshake))
 	r.join(t.checkPair(at))
+	if t.Reality != nil {
+		r.join(t.Reality.check(at.Key("reality")))
+	}
 	return r.err()
 }
 
