@@ -28,11 +28,15 @@ const (
 	Symmetric Cone = iota
 	FullIP         // one stream for all destinations, which are addresses: packetaddr
 	Full           // the same, and names work too
+	NoUDP          // the client cannot
 )
 
 // CheckUDP sends datagrams of 1 to 1200 bytes to two targets through one association and proves
 // endpoint-independent mapping and filtering where the lane can have them.
 func CheckUDP(t *testing.T, s Socks, to *Targets, cone Cone) {
+	if cone == NoUDP {
+		return
+	}
 	t.Run("echo", func(t *testing.T) {
 		first := associate(t, s)
 		second := first

@@ -43,13 +43,16 @@ func StartClient(t testing.TB, name string, road Road, port uint16, cert *Certif
 		c.ports[lane.Name] = FreePort(t)
 	}
 	var config JSON
+	var ready Socks // mihomo
 	switch name {
 	case SingBox:
 		config = singBoxConfig(road, port, cert, lanes, c.ports)
 	case Xray, V2Ray:
 		config = xrayConfig(road, port, cert, lanes, c.ports)
 	case Mihomo:
-		config = mihomoConfig(road, port, cert, lanes, c.ports)
+		direct := FreePort(t)
+		ready = Socks(Address(direct))
+		config = mihomoConfig(road, port, cert, lanes, c.ports, direct)
 	default:
 		t.Fatalf("no client is called %q", name)
 	}
@@ -57,6 +60,9 @@ func StartClient(t testing.TB, name string, road Road, port uint16, cert *Certif
 	c.Name += " (client)"
 	for _, lane := range lanes {
 		c.WaitPort(t, Address(c.ports[lane.Name]))
+	}
+	if name == Mihomo {
+		c.WaitFor(t, "relays", func() bool { return relays(ready, Address(c.ports[lanes[0].Name])) })
 	}
 	return c
 }

@@ -1,10 +1,17 @@
 package harness
 
-import "maps"
+import (
+	"context"
+	"io"
+	"maps"
+	"time"
+)
 
 // mihomoConfig writes a mihomo client: https://wiki.metacubex.one/en/config/. JSON is YAML.
-func mihomoConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports map[string]uint16) JSON {
-	var listeners, proxies []JSON
+// The SOCKS port called direct leads past the server.
+func mihomoConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports map[string]uint16, direct uint16) JSON {
+	listeners := []JSON{{"name": "in", "type": "socks", "listen": Loopback, "port": direct, "proxy": "DIRECT"}}
+	var proxies []JSON
 	for _, lane := range lanes {
 		out := "out-" + lane.Name
 		listeners = append(listeners, JSON{
@@ -74,4 +81,23 @@ func mihomoTransport(out JSON, road Road) {
 	case "tcp_http_header":
 		out["network"], out["http-opts"] = "http", JSON{"path": []string{Path}, "headers": JSON{"Host": []string{ServerName}}}
 	}
+}
+
+// relays says whether a mihomo whose port leads to address without a proxy does so already. It listens
+// before that, and closes what comes.
+func relays(port Socks, address string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := port.Dial(ctx, address)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	var method [2]byte
+	if _, err := conn.Write([]byte{socksVersion, 1, socksNoAuth}); err != nil {
+		return false
+	}
+	_, err = io.ReadFull(conn, method[:])
+	return err == nil
 }
