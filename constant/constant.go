@@ -5,11 +5,15 @@ import "time"
 
 // Protocol types, as written in "type" of an inbound or outbound and as handed out by panels.
 const (
-	TypeVLESS  = "vless"
-	TypeTrojan = "trojan"
-	TypeVMess  = "vmess"
-	TypeDirect = "direct"
-	TypeBlock  = "block"
+	TypeVLESS        = "vless"
+	TypeTrojan       = "trojan"
+	TypeVMess        = "vmess"
+	TypeShadowsocks  = "shadowsocks"
+	TypeShadowsocksR = "shadowsocksr"
+	TypeHysteria2    = "hysteria2"
+	TypeAnyTLS       = "anytls"
+	TypeDirect       = "direct"
+	TypeBlock        = "block"
 )
 
 // Transport types, as written in "transport.type". Plain TCP has no name.

@@ -29,6 +29,9 @@ func build(tag string, n *Node, local option.Stream) option.Inbound {
 func stream(n *Node, local option.Stream) option.Stream {
 	s := option.MergeStream(local, option.Stream{})
 	s.ListenPort = n.Port
+	if n.Listen != "" && len(s.Listen.Listen) == 0 {
+		s.Listen.Listen = option.Listable[string]{n.Listen}
+	}
 	s.Limits = nil
 	s.Transport = carrier(&n.Carrier)
 	s.TLS = tlsOf(n, s.TLS)

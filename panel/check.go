@@ -2,6 +2,7 @@ package panel
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -55,11 +56,29 @@ func (n *Node) Check(id int64) error {
 		}
 		return fmt.Errorf("node %d: tls is %d, must be 0, 1 or 2", id, n.TLS)
 	}
+	if err := n.checkListen(id); err != nil {
+		return err
+	}
 	if n.Port == 0 {
 		return fmt.Errorf("node %d: port is 0, must be 1 to 65535", id)
 	}
 	if n.Flow != "" && (n.Flow != FlowVision || n.Protocol != constant.TypeVLESS) {
 		return fmt.Errorf("node %d uses flow %q, which this version does not serve", id, n.Flow)
+	}
+	return nil
+}
+
+// checkListen empties an address that only says "all".
+func (n *Node) checkListen(id int64) error {
+	if n.Listen == "" {
+		return nil
+	}
+	addr, err := netip.ParseAddr(n.Listen)
+	if err != nil {
+		return fmt.Errorf("node %d: listen is %.64q, must be an IP address", id, n.Listen)
+	}
+	if addr.IsUnspecified() {
+		n.Listen = ""
 	}
 	return nil
 }

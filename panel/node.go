@@ -26,6 +26,7 @@ const FlowVision = option.FlowVision
 type Node struct {
 	Protocol   string   `json:"protocol"` // constant.Type…
 	Port       uint16   `json:"port"`
+	Listen     string   `json:"listen,omitempty"` // an address; empty, :: and 0.0.0.0 leave it to the operator
 	TLS        TLSKind  `json:"tls,omitempty"`
 	ServerName string   `json:"server_name,omitempty"`
 	Reality    *Reality `json:"reality,omitempty"` // with TLSReality
@@ -43,6 +44,9 @@ type Node struct {
 	DownMbps              float64  `json:"down_mbps,omitempty"`
 	IgnoreClientBandwidth bool     `json:"ignore_client_bandwidth,omitempty"`
 	PaddingScheme         []string `json:"padding_scheme,omitempty"` // AnyTLS; empty is the default one
+
+	MinTraffic int64 `json:"min_traffic,omitempty"` // bytes of a user below which a report waits
+	MinOnline  int64 `json:"min_online,omitempty"`  // bytes below which a user is not reported online
 
 	SpeedBytes int64         `json:"-"` // bytes per second of all users together; 0 is unlimited
 	Pull       time.Duration `json:"-"` // the panel's wish; 0 is none

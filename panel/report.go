@@ -41,7 +41,7 @@ func (a *actor) reportStep(ctx context.Context) {
 // reportTraffic sends all that is due, in portions that are settled one by one, and stops at the
 // first that fails.
 func (a *actor) reportTraffic(ctx context.Context) error {
-	least := a.entry().limits.Report.MinTrafficKB * bytesPerKB
+	least := a.least(a.entry().limits.Report.MinTrafficKB, func(n *Node) int64 { return n.MinTraffic })
 	portions := a.roster.Len()/MaxReport + 2 // new traffic must not keep us here
 	for range portions {
 		batch, ok, err := a.outbox.NextUpTo(least, MaxReport)
@@ -60,6 +60,14 @@ func (a *actor) reportTraffic(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// least is a threshold in bytes: the operator's, else the panel's.
+func (a *actor) least(kb int64, asked func(*Node) int64) int64 {
+	if kb > 0 || a.node == nil {
+		return kb * bytesPerKB
+	}
+	return asked(a.node)
 }
 
 // send reports one portion and settles it, whatever happens.
@@ -110,7 +118,7 @@ func fate(p meter.Policy) string {
 // reportOnline sends a snapshot; one that fails is not repeated.
 func (a *actor) reportOnline(ctx context.Context) {
 	online := a.books.Online()
-	if least := a.entry().limits.Report.MinOnlineKB * bytesPerKB; least > 0 {
+	if least := a.least(a.entry().limits.Report.MinOnlineKB, func(n *Node) int64 { return n.MinOnline }); least > 0 {
 		kept := online[:0]
 		for _, u := range online {
 			if u.Bytes >= least {

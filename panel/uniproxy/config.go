@@ -1,14 +1,11 @@
 package uniproxy
 
 import (
-	"fmt"
-	"math"
-	"strings"
+	"cmp"
 	"time"
 
 	jsoniter "github.com/json-iterator/go"
 
-	"heki/constant"
 	"heki/panel"
 	"heki/panel/phpjson"
 )
@@ -25,11 +22,13 @@ type config struct {
 	decryption string
 	settings   tlsSettings
 
-	version      int64 // hysteria
-	plugin       string
+	version      int64  // Hysteria; 0 is the time before there were two
+	plugin       string // Shadowsocks on XBoard
 	pluginOpts   string
-	obfs         string // hysteria
+	obfs         string // Shadowsocks on v2board, Hysteria
 	obfsPassword string
+	obfsHost     string
+	obfsPath     string
 }
 
 // ParseNode reads a config answer. kind is the protocol where the answer does not name it: always with
@@ -74,8 +73,12 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		c.node.ServerName = phpjson.Text(it)
 	case "flow":
 		c.node.Flow = phpjson.Text(it)
-	case "decryption":
-		c.decryption = phpjson.Text(it)
+	case "decryption", "encryption": // XBoard; xiaov2board
+		if text := phpjson.Text(it); text != "none" {
+			c.decryption = cmp.Or(c.decryption, text)
+		}
+	case "listen_ip":
+		c.node.Listen = phpjson.Text(it)
 	case "multiplex":
 		phpjson.Object(it, func(name string) bool {
 			if name == "enabled" {
@@ -94,6 +97,10 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 				c.node.Push = seconds(named(it, name, phpjson.Float))
 			case "pull_interval":
 				c.node.Pull = seconds(named(it, name, phpjson.Float))
+			case "node_report_min_traffic":
+				c.node.MinTraffic = kilobytes(named(it, name, phpjson.Float))
+			case "device_online_min_traffic":
+				c.node.MinOnline = kilobytes(named(it, name, phpjson.Float))
 			default:
 				it.Skip()
 			}
@@ -102,87 +109,6 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 	default:
 		c.protocolMember(it, name)
 	}
-}
-
-// protocolMember reads what only one protocol has.
-func (c *config) protocolMember(it *jsoniter.Iterator, name string) {
-	switch name {
-	case "cipher":
-		c.node.Cipher = phpjson.Text(it)
-	case "server_key":
-		c.node.ServerKey = phpjson.Text(it)
-	case "plugin":
-		c.plugin = phpjson.Text(it)
-	case "plugin_opts":
-		c.pluginOpts = phpjson.Text(it)
-	case "version":
-		c.version = named(it, name, phpjson.Int)
-	case "up_mbps":
-		c.node.UpMbps = named(it, name, phpjson.Float)
-	case "down_mbps":
-		c.node.DownMbps = named(it, name, phpjson.Float)
-	case "obfs":
-		c.obfs = phpjson.Text(it)
-	case "obfs-password":
-		c.obfsPassword = phpjson.Text(it)
-	case "padding_scheme":
-		c.node.PaddingScheme = phpjson.Texts(it)
-	default:
-		it.Skip()
-	}
-}
-
-// finish checks what must be there and fills the defaults.
-func (c *config) finish(kind string) (*panel.Node, error) {
-	n := &c.node
-	n.Protocol = protocolName(n.Protocol)
-	if n.Protocol == "" {
-		n.Protocol = protocolName(kind)
-	}
-	carried := n.Protocol == constant.TypeVLESS || n.Protocol == constant.TypeVMess // over what, the answer must say
-	served := carried || n.Protocol == constant.TypeTrojan
-	switch {
-	case !c.hasPort && (served || n.Protocol == ""):
-		return nil, fmt.Errorf("server_port is missing")
-	case !served:
-		return n, nil // Check names it; its other members are not ours to judge
-	case c.port < 1 || c.port > math.MaxUint16:
-		return nil, fmt.Errorf("server_port is %d, must be 1 to 65535", c.port)
-	case !c.hasNetwork && carried: // old trojan answers had none
-		return nil, fmt.Errorf("network is missing")
-	case !c.hasTLS && carried:
-		return nil, fmt.Errorf("tls is missing")
-	case c.decryption != "" && c.decryption != "none":
-		return nil, fmt.Errorf("decryption is set: VLESS encryption is not served by this version")
-	case carried && c.tcpHeader != "" && c.tcpHeader != "none" && c.tcpHeader != "http":
-		return nil, fmt.Errorf("networkSettings.header.type is %.32q, which heki does not serve", c.tcpHeader)
-	}
-	if c.tcpHeader == "http" && (n.Network == "" || n.Network == "tcp") {
-		n.Network = constant.TransportTCPHTTPHeader
-	}
-	n.Port = uint16(c.port)
-	n.TLS = panel.TLSKind(c.tls)
-	if !c.hasTLS { // trojan: the panel's own default
-		n.TLS = panel.TLSOn
-	}
-	if n.ServerName == "" {
-		n.ServerName = c.settings.serverName
-	}
-	if n.TLS == panel.TLSReality {
-		n.Reality = c.settings.reality()
-	}
-	return n, nil
-}
-
-// protocolName maps the panels' aliases to our names.
-func protocolName(name string) string {
-	switch name = strings.ToLower(strings.TrimSpace(name)); name {
-	case "v2ray":
-		return "vmess"
-	case "hysteria2":
-		return "hysteria"
-	}
-	return name
 }
 
 // route reads one entry of routes.
@@ -224,6 +150,12 @@ func named[T any](it *jsoniter.Iterator, name string, read func(*jsoniter.Iterat
 		phpjson.Fail(it, "%s %v", name, err)
 	}
 	return v
+}
+
+// kilobytes is a threshold of base_config in bytes: a kB is 1000 of them. Source: v2node.
+func kilobytes(kb float64) int64 {
+	const most = 1e12
+	return int64(min(max(kb, 0), most) * 1000)
 }
 
 // seconds is an interval of base_config.

@@ -124,9 +124,72 @@ func TestParseNode(t *testing.T) {
 	}
 }
 
+// TestParseProtocols: what only one protocol has. The bodies are those of reference/panels.md §4.2, §5 and §6.4.
+func TestParseProtocols(t *testing.T) {
+	for _, tt := range []struct {
+		name, in, kind string
+		want           panel.Node
+	}{
+		{
+			"shadowsocks with XBoard's plugin", `{"protocol":"shadowsocks","listen_ip":"192.0.2.7","server_port":8388,"network":null,"networkSettings":null,"cipher":"aes-128-gcm","plugin":"obfs","plugin_opts":"obfs=http;obfs-host=www.bing.com;path=\/","server_key":null` + tail, "",
+			panel.Node{Protocol: "shadowsocks", Port: 8388, Listen: "192.0.2.7", Cipher: "aes-128-gcm", Obfs: &panel.Obfs{Type: "http", Host: "www.bing.com", Path: "/"}},
+		},
+		{
+			"shadowsocks with v2board's obfs", `{"server_port":8388,"cipher":"aes-128-gcm","obfs":"http","obfs_settings":{"path":"\/","host":"www.bing.com"}` + tail, "shadowsocks",
+			panel.Node{Protocol: "shadowsocks", Port: 8388, Cipher: "aes-128-gcm", Obfs: &panel.Obfs{Type: "http", Host: "www.bing.com", Path: "/"}},
+		},
+		{
+			"shadowsocks 2022", `{"server_port":8389,"cipher":"2022-blake3-aes-128-gcm","obfs":null,"obfs_settings":[],"server_key":"MjQ5MjBkZWNmODNmNjk2MA=="` + tail, "ss",
+			panel.Node{Protocol: "shadowsocks", Port: 8389, Cipher: "2022-blake3-aes-128-gcm", ServerKey: "MjQ5MjBkZWNmODNmNjk2MA=="},
+		},
+		{
+			"hysteria2 of xiaov2board", `{"version":2,"host":"hy.example.com","server_port":8443,"server_name":"hy.example.com","up_mbps":0,"down_mbps":0,"ignore_client_bandwidth":true,"obfs":"salamander","obfs-password":"pw"` + tail, "hysteria",
+			panel.Node{Protocol: "hysteria2", Port: 8443, TLS: panel.TLSOn, ServerName: "hy.example.com", IgnoreClientBandwidth: true, Obfs: &panel.Obfs{Type: "salamander", Password: "pw"}},
+		},
+		{
+			"hysteria2 of XBoard, obfs off", `{"protocol":"hysteria","server_port":8443,"version":2,"server_name":"hy.example.com","tls_settings":{"server_name":"hy.example.com"},"up_mbps":100,"down_mbps":"200","obfs":null,"obfs-password":"pw"` + tail, "",
+			panel.Node{Protocol: "hysteria2", Port: 8443, TLS: panel.TLSOn, ServerName: "hy.example.com", UpMbps: 100, DownMbps: 200},
+		},
+		{
+			"hysteria2 with the key as obfs", `{"protocol":"hysteria2","server_port":8443,"obfs":"MjQ5MjBkZWNmODNmNjk2MA=="` + tail, "",
+			panel.Node{Protocol: "hysteria2", Port: 8443, TLS: panel.TLSOn, Obfs: &panel.Obfs{Type: "salamander", Password: "MjQ5MjBkZWNmODNmNjk2MA=="}},
+		},
+		{
+			"anytls", `{"server_port":8443,"server_name":"a.example.com","padding_scheme":["stop=8","2=400-500,c,500-1000"]` + tail, "anytls",
+			panel.Node{Protocol: "anytls", Port: 8443, TLS: panel.TLSOn, ServerName: "a.example.com", PaddingScheme: []string{"stop=8", "2=400-500,c,500-1000"}},
+		},
+		{
+			"xiaov2board's reality", `{"server_port":443,"network":"tcp","networkSettings":null,"tls":2,"flow":"xtls-rprx-vision","tls_settings":{"server_name":"www.apple.com","dest":"","server_port":"443","public_key":"PUB","private_key":"PRIV","short_id":"0123abcd","xver":"1","fingerprint":"chrome"},"encryption":null,"encryption_settings":null` + tail, "vless",
+			panel.Node{
+				Protocol: "vless", Port: 443, Carrier: panel.Carrier{Network: "tcp"}, TLS: panel.TLSReality, ServerName: "www.apple.com", Flow: panel.FlowVision,
+				Reality: &panel.Reality{Server: "www.apple.com", ServerPort: 443, ServerNames: []string{"www.apple.com"}, PrivateKey: "PRIV", ShortIDs: []string{"0123abcd"}, ProxyHeader: 1},
+			},
+		},
+		{
+			"xiaov2board's version 2", `{"listen_ip":"0.0.0.0","server_port":8443,"network":"tcp","network_settings":{"acceptProxyProtocol":false},"protocol":"anytls","tls":1,"tls_settings":{"server_name":"a.example.com"},"encryption":null,"flow":null,"cipher":null,"up_mbps":0,"down_mbps":0,"obfs":null,"obfs_password":null,"padding_scheme":null,"ignore_client_bandwidth":true,"base_config":{"push_interval":60,"pull_interval":30,"node_report_min_traffic":10,"device_online_min_traffic":"2"}}`, "",
+			panel.Node{Protocol: "anytls", Port: 8443, Listen: "0.0.0.0", TLS: panel.TLSOn, ServerName: "a.example.com", IgnoreClientBandwidth: true, MinTraffic: 10000, MinOnline: 2000},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n, err := ParseNode([]byte(tt.in), tt.kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.Push, n.Pull = 0, 0
+			if !reflect.DeepEqual(*n, tt.want) {
+				t.Errorf("got %+v, want %+v", *n, tt.want)
+			}
+		})
+	}
+}
+
 func TestParseNodeRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
-		{"shadowsocks", `{"protocol":"shadowsocks","listen_ip":"0.0.0.0","server_port":8388,"network":null,"networkSettings":null,"cipher":"aes-128-gcm","plugin":"obfs","plugin_opts":"obfs=http","server_key":null` + tail, "node 3 is shadowsocks, which this version does not serve"},
+		{"a plugin", `{"protocol":"shadowsocks","server_port":8388,"cipher":"aes-128-gcm","plugin":"v2ray-plugin","plugin_opts":"tls","server_key":null` + tail, `plugin is "v2ray-plugin"`},
+		{"no cipher", `{"protocol":"shadowsocks","server_port":8388,"cipher":null` + tail, "cipher is missing"},
+		{"hysteria 1", `{"protocol":"hysteria","server_port":8443,"version":1,"up_mbps":100,"down_mbps":100,"obfs":"pw"` + tail, "node 3 is hysteria, which this version does not serve"},
+		{"xiaov2board encryption", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"encryption":"mlkem768x25519plus"` + tail, "decryption is set"},
+		{"a host name to listen on", `{"protocol":"vless","server_port":80,"listen_ip":"a.example","network":"tcp","tls":0` + tail, "listen is"},
 		{"vmess without a network", `{"protocol":"vmess","server_port":1,"tls":1` + tail, "network is missing"},
 		{"tuic", `{"protocol":"tuic","server_port":1` + tail, "node 3 is tuic, which this version does not serve"},
 		{"hysteria2", `{"protocol":"hysteria","server_port":8443,"version":2,"up_mbps":0,"obfs-password":"pw"` + tail, "node 3 is hysteria"},
