@@ -32,6 +32,8 @@ func transports(client, protocol string) map[string]harness.Road {
 		"ws-tls":      {Transport: "ws", TLS: true},
 		"upgrade":     {Transport: "httpupgrade"},
 		"upgrade-tls": {Transport: "httpupgrade", TLS: true},
+		"grpc":        {Transport: "grpc"},
+		"grpc-tls":    {Transport: "grpc", TLS: true},
 	}
 	if protocol != "vmess" {
 		maps.Copy(roads, map[string]harness.Road{
@@ -39,7 +41,9 @@ func transports(client, protocol string) map[string]harness.Road {
 			"wss-early": {Transport: "ws", TLS: true, EarlyData: ed, EarlyHeader: header},
 		})
 	}
-	if client == harness.SingBox {
+	if client == harness.SingBox { // Xray has none: its h2 is part of XHTTP
+		roads["http"] = harness.Road{Transport: "http"}
+		roads["http-tls"] = harness.Road{Transport: "http", TLS: true}
 		roads["mux"] = harness.Road{Multiplex: true}
 		roads["mux-tls"] = harness.Road{Multiplex: true, TLS: true}
 	}
@@ -48,6 +52,7 @@ func transports(client, protocol string) map[string]harness.Road {
 		roads["ws-early-p"] = harness.Road{Transport: "ws", EarlyData: ed}
 	case client == harness.Xray:
 		roads["header"] = harness.Road{Transport: "tcp_http_header"}
+		roads["grpc-multi"] = harness.Road{Transport: "grpc", Multi: true}
 	}
 	return roads
 }
@@ -158,6 +163,10 @@ func wayOf(client string, road harness.Road, l lane, socks harness.Socks) harnes
 		return harness.Eager{Way: socks}
 	case client == harness.SingBox && road.EarlyData > 0:
 		return harness.Late{Way: socks}
+	case client == harness.SingBox && (road.Transport == "grpc" || road.Transport == "http"):
+		return harness.Hasty{Way: socks}
+	case client == harness.Mihomo && road.Transport == "grpc":
+		return harness.Hasty{Way: socks}
 	}
 	return socks
 }

@@ -47,6 +47,7 @@ func TestLegacyVMess(t *testing.T) {
 		"tcp":    {Protocol: "vmess"},
 		"ws":     {Protocol: "vmess", Transport: "ws"},
 		"header": {Protocol: "vmess", Transport: "tcp_http_header"},
+		"http":   {Protocol: "vmess", Transport: "http", TLS: true},
 	} {
 		for _, client := range []string{harness.V2Ray, harness.SingBox} {
 			if client == harness.SingBox && road.Transport == "tcp_http_header" {

@@ -73,6 +73,13 @@ type Late struct{ Way }
 // (buf.TimeoutWrapperReader returns no error on a timeout, so CopyOnceTimeout writes nothing).
 type Eager struct{ Way }
 
+// Hasty is a way whose client throws away what it has not sent yet when it closes: the remote side reads
+// the start of it. sing-box 1.14.1 does so over grpc (GRPCConn.Close cancels the call) and http over TLS
+// (HTTP2Conn.Close closes the answer's body first); both reset the stream in front of their own queue.
+// Over http without TLS it may close its socket with the head of the answer unread, upon which its kernel
+// resets the connection. With a sing-box server the same is lost.
+type Hasty struct{ Way }
+
 // CheckTCP moves size bytes each way, alone and at once, compares hashes, closes right after the last
 // byte, lets the remote side speak first and reaches a destination by name.
 func CheckTCP(t *testing.T, w Way, to *Targets, size int64) {
@@ -126,14 +133,20 @@ func checkClose(t *testing.T, w Way, to *Targets, size int64) {
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantResult(t, to, id, size)
+	_, hasty := w.(Hasty)
+	wantResult(t, to, id, size, hasty)
 }
 
-// wantResult wants the target of a connection to have read the first size bytes of Stream(id).
-func wantResult(t *testing.T, to *Targets, id uint64, size int64) {
+// wantResult wants the target of a connection to have read the first size bytes of Stream(id), or the
+// first ones of those.
+func wantResult(t *testing.T, to *Targets, id uint64, size int64, fewer bool) {
 	t.Helper()
 	select {
 	case got := <-to.Result(id):
+		if n := int64(0); fewer {
+			fmt.Sscan(got, &n)
+			size = min(size, n)
+		}
 		if want := fmt.Sprintf("%d %s", size, StreamSum(id, size)); got != want {
 			t.Errorf("remote side read %q, want %q", got, want)
 		}
@@ -251,7 +264,7 @@ func checkHalfDown(t *testing.T, w Way, to *Targets, size int64) {
 		t.Fatalf("send after the remote side's end: %v", err)
 	}
 	conn.CloseWrite()
-	wantResult(t, to, id, size)
+	wantResult(t, to, id, size, false)
 }
 
 // CheckRefused proves that a lane with an unknown account reaches nothing.

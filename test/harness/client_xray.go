@@ -54,7 +54,7 @@ func xrayStream(road Road, cert *Certificate) JSON {
 	case "httpupgrade":
 		s["network"], s["httpupgradeSettings"] = "httpupgrade", JSON{"path": Path, "host": ServerName}
 	case "grpc":
-		s["network"], s["grpcSettings"] = "grpc", JSON{"serviceName": Service}
+		s["network"], s["grpcSettings"] = "grpc", JSON{"serviceName": Service, "multiMode": road.Multi}
 	case "http": // V2Ray alone
 		s["network"], s["httpSettings"] = "http", JSON{"path": Path, "host": []string{ServerName}}
 	case "tcp_http_header":
@@ -63,7 +63,10 @@ func xrayStream(road Road, cert *Certificate) JSON {
 	}
 	if road.TLS {
 		s["security"] = "tls"
-		s["tlsSettings"] = JSON{"serverName": ServerName, "pinnedPeerCertSha256": cert.SHA256}
+		s["tlsSettings"] = JSON{
+			"serverName": ServerName, "pinnedPeerCertSha256": cert.SHA256,
+			"certificates": []JSON{{"usage": "verify", "certificateFile": cert.CAPath}}, // V2Ray knows no pins
+		}
 	}
 	return s
 }

@@ -38,6 +38,7 @@ type Road struct {
 	EarlyData   int    // bytes that may travel in the WebSocket request; 0 is none
 	EarlyHeader string // header that carries them; empty: the path does
 	Multiplex   bool   // sing-mux is served
+	Multi       bool   // Xray, grpc: several chunks in one message
 }
 
 // Path of the HTTP transports, and the name of the gRPC service.
