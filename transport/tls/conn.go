@@ -57,7 +57,7 @@ func newConn(c engine, l *lower, in *buffers) *Conn {
 	return t
 }
 
-// NetConn returns the connection below. What was read from it already is Unread's.
+// NetConn returns the connection below. What was read from it already is Leave's.
 func (c *Conn) NetConn() net.Conn { return c.lower.Conn }
 
 // Read implements io.Reader.
@@ -240,27 +240,6 @@ func (c *Conn) settle() {
 	plain.Reset(nil) // it would keep the memory of a buffer alive that the pool has dropped
 	netio.Put(c.held)
 	c.held = nil
-}
-
-// Unread takes out what was read from NetConn and not yet returned: plaintext of a record that is
-// decrypted, and the ciphertext that follows it. Vision, which leaves TLS in the middle of a
-// connection, goes on with both on NetConn. It is for the reading goroutine; after it, do not read
-// from c again.
-func (c *Conn) Unread() (plaintext, ciphertext []byte) {
-	if c.slow != nil {
-		return nil, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	in, plain := c.in.raw, c.in.plain
-	ciphertext = bytes.Clone(in.Bytes())
-	if n := plain.Len(); n > 0 {
-		plaintext = make([]byte, n)
-		_, _ = plain.Read(plaintext) // n bytes are there
-	}
-	in.Reset()
-	c.settle()
-	return plaintext, ciphertext
 }
 
 // Close tells the peer and closes the connection. A peer that does not read holds it up for closeTime

@@ -279,31 +279,6 @@ func TestCloseEndsRead(t *testing.T) {
 	}
 }
 
-func TestUnread(t *testing.T) {
-	client, server := connect(t, newServer(t, nil), nil)
-	raw := client.NetConn()
-	_, _ = client.Write([]byte("secret"))
-	_, _ = raw.Write([]byte("open"))
-	p := make([]byte, 3)
-	for got := 0; got < 3; got++ {
-		if _, err := server.Read(p[got : got+1]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// The rest of the record is decrypted; what follows may not have arrived together with it.
-	plain, cipher := server.Unread()
-	rest := make([]byte, 4-len(cipher))
-	if _, err := io.ReadFull(server.NetConn(), rest); err != nil {
-		t.Fatal(err)
-	}
-	if got := string(p) + "|" + string(plain) + "|" + string(cipher) + string(rest); got != "sec|ret|open" {
-		t.Errorf("got %q", got)
-	}
-	if server.held != nil {
-		t.Error("a buffer is still held")
-	}
-}
-
 func TestAllocs(t *testing.T) {
 	client, server := connect(t, newServer(t, nil), nil)
 	chunk := make([]byte, 16<<10)

@@ -22,6 +22,7 @@ const (
 	// maxRecord is the largest body of a record that crypto/tls accepts: 2^14 + 2048, TLS 1.2.
 	maxRecord    = 16<<10 + 2048
 	maxPlaintext = 16 << 10
+	overhead     = recordHeader + 1 + 16 // of a record of TLS 1.3, whose every cipher has 16 bytes of tag
 	// batch is what one system call reads: two full records of TLS 1.3, whose plaintext then fills
 	// one relay buffer exactly. A whole record of any version fits behind a part of another one.
 	batch = 2 * (recordHeader + 16<<10 + 1 + 16)
@@ -46,7 +47,8 @@ type lower struct {
 	wmu      sync.Mutex
 	gathered []byte // records of one Write of Conn, in a pooled buffer
 	gather   bool
-	werr     error // of a flush: the stream is broken
+	last     int   // bytes of plaintext until the end of TLS; 0: there is no end
+	werr     error // of a flush: the stream is broken; or ErrLeft
 }
 
 // again is what crypto/tls reads when it wants more than the records it was given: after a key update,
@@ -153,6 +155,12 @@ func (l *lower) Write(p []byte) (int, error) {
 	defer l.wmu.Unlock()
 	if l.werr != nil {
 		return 0, l.werr
+	}
+	if l.last > 0 {
+		if l.last -= len(p) - overhead; l.last <= 0 {
+			l.werr = ErrLeft
+		}
+		return l.Conn.Write(p)
 	}
 	if !l.gather {
 		return l.Conn.Write(p)
