@@ -70,10 +70,15 @@ func WriteBuffer(w io.Writer, b *buf.Buffer, front int) error {
 // Headroom returns a buffer with the bytes of b and n bytes of room in front, which is b itself when
 // it has them. It owns b.
 func Headroom(b *buf.Buffer, n int) *buf.Buffer {
-	if b.Start() >= n {
+	return Room(b, n, 0)
+}
+
+// Room is Headroom for both ends: n bytes in front and rear bytes behind.
+func Room(b *buf.Buffer, n, rear int) *buf.Buffer {
+	if b.Start() >= n && b.FreeLen() >= rear {
 		return b
 	}
-	c := buf.NewSize(n + b.Len())
+	c := buf.NewSize(n + b.Len() + rear)
 	c.Resize(n, 0)
 	_, _ = c.Write(b.Bytes()) // fits by construction
 	b.Release()

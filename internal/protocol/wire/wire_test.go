@@ -88,7 +88,14 @@ func TestHeadroom(t *testing.T) {
 	if c.Start() != 5 || string(c.Bytes()) != "abc" {
 		t.Errorf("%q at %d", c.Bytes(), c.Start())
 	}
-	c.Release()
+	d := wire.Room(c, 5, c.FreeLen()+1)
+	if d == c || d.Start() != 5 || string(d.Bytes()) != "abc" || d.FreeLen() < 1 {
+		t.Errorf("%q at %d, %d free", d.Bytes(), d.Start(), d.FreeLen())
+	}
+	if wire.Room(d, 5, d.FreeLen()) != d {
+		t.Error("a buffer with the room at both ends is copied")
+	}
+	d.Release()
 }
 
 func TestBody(t *testing.T) {

@@ -122,6 +122,20 @@ func (p *Peeker) Peek(n int) ([]byte, error) { return p.r.Peek(n) }
 // Discard implements wire.Source.
 func (p *Peeker) Discard(n int) (int, error) { return p.r.Discard(n) }
 
+// Deep is a Peeker of 32 KiB that shows what it holds, as netio.Conn does.
+type Deep struct{ Peeker }
+
+// NewDeep wraps conn.
+func NewDeep(conn net.Conn) *Deep {
+	return &Deep{Peeker{conn, bufio.NewReaderSize(conn, 32<<10)}}
+}
+
+// Buffered returns the unread bytes.
+func (d *Deep) Buffered() []byte {
+	b, _ := d.r.Peek(d.r.Buffered())
+	return b
+}
+
 // Cycle reads the same bytes again and again.
 type Cycle struct {
 	B  []byte

@@ -1,0 +1,92 @@
+package shadowsocks
+
+import (
+	"crypto/cipher"
+
+	"golang.org/x/crypto/chacha20"
+)
+
+// Trial finds whose key sealed something. Making one is costly, another Begin is not: keep it. It is
+// for one goroutine at a time.
+type Trial struct {
+	method Method
+	salt   *schedule
+	packet bool
+	sealed []byte // the length chunk of a stream, or a whole datagram after its salt
+	plain  []byte // of a datagram: where it is opened to
+
+	in, out [16]byte // scratch
+	nonce   [maxNonce]byte
+}
+
+// NewTrial returns a Trial of one method.
+func NewTrial(m Method) *Trial { return &Trial{method: m, salt: newSchedule()} }
+
+// StreamHead is how many bytes of a stream BeginStream wants.
+func (m Method) StreamHead() int { return m.KeySize() + sealedLength }
+
+// BeginStream makes the start of a stream, StreamHead bytes of it at least, what is tried next. It keeps
+// head until then.
+func (t *Trial) BeginStream(head []byte) {
+	n := t.method.KeySize()
+	t.salt.setSalt(head[:n])
+	t.packet, t.sealed, t.plain = false, head[n:n+sealedLength], t.out[:0]
+}
+
+// BeginPacket makes a datagram what is tried next and reports whether it is long enough to be one. It
+// keeps datagram, and plain, which has its capacity at least and is apart from it: the datagram is
+// opened to it.
+func (t *Trial) BeginPacket(datagram, plain []byte) bool {
+	n := t.method.KeySize()
+	if len(datagram) < n+minPacket+TagSize {
+		return false
+	}
+	t.salt.setSalt(datagram[:n])
+	t.packet, t.sealed, t.plain = true, datagram[n:], plain[:0]
+	return true
+}
+
+// Try reports whether k sealed it. For a stream it returns the cipher, for a datagram what was in it.
+//
+// What a wrong key makes of the first bytes is no length, or no address, most of the time: only what
+// could be right is worth a cipher and a look at the tag. That a key was right is for the tag to say.
+func (t *Trial) Try(k *Key) (aead cipher.AEAD, plain []byte, ok bool) {
+	subkey := t.salt.subkey(k)
+	switch t.method {
+	case ChaCha20Poly1305, XChaCha20Poly1305:
+		n := 12
+		if t.method == XChaCha20Poly1305 {
+			n = maxNonce
+		}
+		c, err := chacha20.NewUnauthenticatedCipher(subkey, t.nonce[:n])
+		if err != nil {
+			panic("shadowsocks: " + err.Error()) // never: both lengths are right
+		}
+		c.SetCounter(1) // RFC 8439 §2.8: block 0 is for the tag
+		c.XORKeyStream(t.out[:lengthSize], t.sealed[:lengthSize])
+		if !t.plausible() {
+			return nil, nil, false
+		}
+		aead = t.method.aead(subkey)
+	default:
+		block := t.method.block(subkey)
+		t.in = [16]byte{15: 2} // SP 800-38D: counter 1 is for the tag
+		block.Encrypt(t.out[:], t.in[:])
+		t.out[0] ^= t.sealed[0]
+		if !t.plausible() {
+			return nil, nil, false
+		}
+		aead = gcm(block)
+	}
+	plain, err := aead.Open(t.plain, t.nonce[:aead.NonceSize()], t.sealed, nil)
+	return aead, plain, err == nil
+}
+
+// plausible says that the first byte may start what was sealed: a length of 14 bits, or an address.
+func (t *Trial) plausible() bool {
+	first := t.out[0]
+	if !t.packet {
+		return first <= MaxPayload>>8
+	}
+	return first == 1 || first == 3 || first == 4
+}
