@@ -23,7 +23,7 @@ type Metadata struct {
 	Addresses   []netip.Addr // resolved
 	Outbound    string
 	TCPTimeout  time.Duration // idle; 0 is the default, below 0 never
-	UDPTimeout  time.Duration // idle; 0 is the default
+	UDPTimeout  time.Duration // idle; 0 is the default, below 0 never
 }
 
 // LogValue implements slog.LogValuer, so that a disabled level costs nothing. It names the user and

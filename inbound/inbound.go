@@ -15,12 +15,14 @@ import (
 	"heki/adapter"
 	"heki/option"
 	"heki/transport/tcp"
+	"heki/transport/udp"
 )
 
 // Env is what an inbound needs of its surroundings.
 type Env struct {
 	Router    adapter.Router
 	Listeners *tcp.Pool
+	Packets   *udp.Pool // nil: sockets of each inbound's own
 	Log       *slog.Logger
 	// Now is the corrected clock, for protocols that compare times with their clients. Nil is
 	// time.Now; see Time.

@@ -21,6 +21,7 @@ import (
 	"heki/panel"
 	"heki/route"
 	"heki/transport/tcp"
+	"heki/transport/udp"
 )
 
 // App is one running configuration.
@@ -65,7 +66,7 @@ func (a *App) build(o *option.Options) error {
 	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, a.log); err != nil {
 		return err
 	}
-	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Log: a.log, Now: a.now}
+	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Packets: new(udp.Pool), Log: a.log, Now: a.now}
 	a.memory = vmess.NewMemory()
 	a.inbounds = inbound.NewManager(inboundTypes(a.memory), env)
 	if len(o.Panels) > 0 {

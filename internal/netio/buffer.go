@@ -80,3 +80,19 @@ func Put(b *buf.Buffer) {
 		b.Release()
 	}
 }
+
+// Clone returns a copy of b's bytes, at most PacketSize, in the smallest buffer of the pool that holds
+// them.
+func Clone(b *buf.Buffer) *buf.Buffer {
+	var c *buf.Buffer
+	switch n := b.Len(); {
+	case n <= smallRead:
+		c = GetSmall()
+	case n <= BufferSize:
+		c = Get()
+	default:
+		c = GetPacket()
+	}
+	_, _ = c.Write(b.Bytes())
+	return Filled(c)
+}

@@ -32,7 +32,7 @@ func Listen(ctx context.Context, o *option.Listen) ([]net.Listener, error) {
 
 // each opens all addresses of o or none.
 func each(o *option.Listen, open func(netip.AddrPort) (net.Listener, error)) ([]net.Listener, error) {
-	addrs, err := addresses(o)
+	addrs, err := Addresses(o)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +50,8 @@ func each(o *option.Listen, open func(netip.AddrPort) (net.Listener, error)) ([]
 	return all, nil
 }
 
-// addresses returns what o asks for, each once.
-func addresses(o *option.Listen) ([]netip.AddrPort, error) {
+// Addresses returns those that o asks for, each once.
+func Addresses(o *option.Listen) ([]netip.AddrPort, error) {
 	if len(o.Listen) == 0 {
 		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), o.ListenPort)}, nil
 	}

@@ -34,7 +34,7 @@ func TestAddresses(t *testing.T) {
 		if tt.listen != "" {
 			o.Listen = strings.Split(tt.listen, ",")
 		}
-		addrs, err := addresses(o)
+		addrs, err := Addresses(o)
 		var got []string
 		for _, a := range addrs {
 			got = append(got, a.String())
@@ -43,7 +43,7 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%q: %v, %v", tt.listen, got, err)
 		}
 	}
-	all, err := addresses(&option.Listen{Listen: option.Listable[string]{"all", "127.0.0.1"}})
+	all, err := Addresses(&option.Listen{Listen: option.Listable[string]{"all", "127.0.0.1"}})
 	if err != nil || len(all) == 0 {
 		t.Fatalf("all: %v, %v", all, err)
 	}

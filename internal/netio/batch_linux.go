@@ -1,0 +1,183 @@
+package netio
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"github.com/sagernet/sing/common/buf"
+	"golang.org/x/sys/unix"
+)
+
+// controlSize holds one IP_PKTINFO or IPV6_PKTINFO message, or both.
+const controlSize = 96
+
+// mmsghdr is the kernel's struct mmsghdr.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// rawBatch is the memory of a recvmmsg: a small buffer for each datagram, and room for the rest of
+// long ones. That room is touched, and so costs real memory, only once a long one has come.
+type rawBatch struct {
+	messages [BatchSize]mmsghdr
+	iovecs   [BatchSize][2]unix.Iovec
+	names    [BatchSize]unix.RawSockaddrInet6 // large enough for both families
+	controls [BatchSize][controlSize]byte
+	smalls   [BatchSize]*buf.Buffer
+	rest     []byte
+}
+
+func newBatch() *Batch {
+	b := &Batch{raw: rawBatch{rest: make([]byte, BatchSize*overflow)}}
+	r := &b.raw
+	for i := range r.messages {
+		h := &r.messages[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Iov = &r.iovecs[i][0]
+		h.SetIovlen(2)
+		r.iovecs[i][1].Base = &r.rest[i*overflow]
+		r.iovecs[i][1].SetLen(overflow)
+	}
+	return b
+}
+
+// BatchReader receives several datagrams with one system call, and holds no buffer while it waits for
+// them. It is for one goroutine.
+type BatchReader struct {
+	raw   syscall.RawConn
+	fill  func(fd uintptr) bool
+	batch *Batch
+	err   error
+	local netip.Addr // of all datagrams; invalid: each has its own
+}
+
+// NewBatchReader returns a reader on s.
+func NewBatchReader(s *PacketSocket) *BatchReader {
+	r := &BatchReader{raw: s.raw, local: s.local}
+	r.fill = r.read
+	return r
+}
+
+// Read waits for datagrams and returns all that are there, at most BatchSize. The batch is the
+// caller's, for its Put. Datagrams without a payload are among them.
+func (r *BatchReader) Read() (*Batch, error) {
+	r.batch, r.err = nil, nil
+	if err := r.raw.Read(r.fill); err != nil {
+		return nil, err
+	}
+	b := r.batch
+	r.batch = nil
+	return b, r.err
+}
+
+func (r *BatchReader) read(fd uintptr) bool {
+	b := batches.Get().(*Batch)
+	b.raw.prepare(!r.local.IsValid())
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
+			uintptr(unsafe.Pointer(&b.raw.messages[0])), BatchSize, unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			for i := range int(n) {
+				b.datagrams[i] = b.raw.take(i, r.local)
+			}
+			b.n = int(n)
+			r.batch = b
+			return true
+		case unix.EINTR, unix.ECONNREFUSED:
+			continue // an ICMP answer to an earlier datagram ends nothing
+		}
+		batches.Put(b)
+		if errno == unix.EAGAIN {
+			return false
+		}
+		r.err = &net.OpError{Op: "read", Net: "udp", Err: errno}
+		return true
+	}
+}
+
+// prepare makes everything ready that the last call changed.
+func (r *rawBatch) prepare(control bool) {
+	for i := range r.messages {
+		if r.smalls[i] == nil {
+			b := GetSmall()
+			r.smalls[i] = b
+			r.iovecs[i][0].Base = &b.FreeBytes()[0]
+			r.iovecs[i][0].SetLen(smallRead)
+		}
+		h := &r.messages[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.Control = nil
+		h.SetControllen(0)
+		if control {
+			h.Control = &r.controls[i][0]
+			h.SetControllen(controlSize)
+		}
+	}
+}
+
+// take hands over the datagram of message i.
+func (r *rawBatch) take(i int, local netip.Addr) Datagram {
+	m := &r.messages[i]
+	b, n := r.smalls[i], int(m.len)
+	if n <= smallRead {
+		b.Truncate(n)
+		r.smalls[i] = nil
+	} else { // the small one stays for the next datagram
+		long := GetPacket()
+		_, _ = long.Write(b.FreeBytes()[:smallRead])
+		_, _ = long.Write(r.rest[i*overflow:][:n-smallRead])
+		b = long
+	}
+	if !local.IsValid() {
+		local = localOf(r.controls[i][:m.hdr.Controllen])
+	}
+	return Datagram{Buffer: Filled(b), From: addrOf(&r.names[i]), Local: local}
+}
+
+// addrOf decodes a socket address as the kernel writes it.
+func addrOf(from *unix.RawSockaddrInet6) netip.AddrPort {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&from.Port))[:])
+	if from.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+	}
+	addr := netip.AddrFrom16(from.Addr).Unmap()
+	if from.Scope_id != 0 && addr.IsLinkLocalUnicast() {
+		addr = addr.WithZone(zone(from.Scope_id))
+	}
+	return netip.AddrPortFrom(addr, port)
+}
+
+// localOf finds the address that a datagram was sent to in its control messages.
+func localOf(control []byte) netip.Addr {
+	for len(control) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		size := int(h.Len)
+		if size < unix.SizeofCmsghdr || size > len(control) {
+			break
+		}
+		data := control[unix.CmsgLen(0):size]
+		switch {
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			return netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Spec_dst)
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+			addr := netip.AddrFrom16(info.Addr).Unmap()
+			if addr.IsLinkLocalUnicast() && addr.Is6() {
+				addr = addr.WithZone(zone(info.Ifindex))
+			}
+			return addr
+		}
+		next := unix.CmsgSpace(size - unix.CmsgLen(0))
+		if next >= len(control) {
+			break
+		}
+		control = control[next:]
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,67 @@
+//go:build !linux
+
+package netio
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/sagernet/sing/common/buf"
+)
+
+type rawBatch struct{}
+
+func newBatch() *Batch { return new(Batch) }
+
+// PacketSocket is an unconnected UDP socket.
+type PacketSocket struct {
+	*net.UDPConn
+	local netip.Addr
+	port  uint16
+}
+
+// NewPacketSocket prepares c, which it owns from now on.
+func NewPacketSocket(c *net.UDPConn) (*PacketSocket, error) {
+	bound := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	return &PacketSocket{c, bound.Addr().Unmap(), bound.Port()}, nil
+}
+
+// Port is the port it is bound to.
+func (s *PacketSocket) Port() uint16 { return s.port }
+
+// Send sends one datagram to a client. The system chooses the address it leaves with.
+func (s *PacketSocket) Send(b []byte, to netip.AddrPort, _ netip.Addr) error {
+	_, err := s.WriteToUDPAddrPort(b, to)
+	return err
+}
+
+// SendBatch sends each of bs as one datagram to a client.
+func (s *PacketSocket) SendBatch(bs []*buf.Buffer, to netip.AddrPort, from netip.Addr) error {
+	var errs []error
+	for _, b := range bs {
+		errs = append(errs, s.Send(b.Bytes(), to, from))
+	}
+	return errors.Join(errs...)
+}
+
+// BatchReader receives datagrams.
+type BatchReader struct{ s *PacketSocket }
+
+// NewBatchReader returns a reader on s.
+func NewBatchReader(s *PacketSocket) *BatchReader { return &BatchReader{s} }
+
+// Read waits for one datagram. The batch is the caller's, for its Put.
+func (r *BatchReader) Read() (*Batch, error) {
+	b := GetPacket()
+	n, from, err := r.s.ReadFromUDPAddrPort(b.FreeBytes())
+	if err != nil {
+		Put(b)
+		return nil, err
+	}
+	b.Truncate(n)
+	batch := batches.Get().(*Batch)
+	batch.datagrams[0] = Datagram{Filled(b), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), r.s.local}
+	batch.n = 1
+	return batch, nil
+}

@@ -1,0 +1,85 @@
+// Package udp receives datagrams: on one or all addresses, with several sockets on each, and on
+// sockets that a replaced inbound hands over without closing the port.
+package udp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"heki/internal/netio"
+	"heki/option"
+)
+
+// listen opens the sockets of one address: one for each processor, among which the kernel spreads the
+// clients. Port 0 is the same for all.
+func listen(ctx context.Context, o *option.Listen, addr netip.AddrPort) ([]*netio.PacketSocket, error) {
+	first, err := open(ctx, o, addr, o.ReuseAddr)
+	if addr.Addr() == netip.IPv6Unspecified() && errors.Is(err, syscall.EAFNOSUPPORT) {
+		addr = netip.AddrPortFrom(netip.IPv4Unspecified(), addr.Port())
+		first, err = open(ctx, o, addr, o.ReuseAddr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := []*netio.PacketSocket{first}
+	if err := share(first.UDPConn); err != nil {
+		return nil, errors.Join(err, first.Close())
+	}
+	port := uint16(first.LocalAddr().(*net.UDPAddr).Port)
+	for range loops() - 1 {
+		next, err := open(ctx, o, netip.AddrPortFrom(addr.Addr(), port), true)
+		if err != nil {
+			return nil, errors.Join(err, closeAll(all))
+		}
+		all = append(all, next)
+	}
+	return all, nil
+}
+
+// loops is how many sockets and goroutines an address gets.
+func loops() int {
+	if !sharing {
+		return 1
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// open binds one socket. Without reuse it fails when anybody has the port, another heki included.
+func open(ctx context.Context, o *option.Listen, addr netip.AddrPort, reuse bool) (*netio.PacketSocket, error) {
+	config := net.ListenConfig{
+		Control: func(_, _ string, c syscall.RawConn) error { return control(c, o, reuse) },
+	}
+	c, err := config.ListenPacket(ctx, network(addr.Addr()), net.JoinHostPort(addr.Addr().String(), strconv.Itoa(int(addr.Port()))))
+	if err != nil {
+		return nil, err
+	}
+	s, err := netio.NewPacketSocket(c.(*net.UDPConn))
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return s, nil
+}
+
+func closeAll(sockets []*netio.PacketSocket) error {
+	errs := make([]error, len(sockets))
+	for i, s := range sockets {
+		errs[i] = s.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// network keeps 0.0.0.0 from meaning IPv6 as well, as "udp" would.
+func network(addr netip.Addr) string {
+	switch {
+	case addr.Unmap().Is4():
+		return "udp4"
+	case addr.IsUnspecified():
+		return "udp"
+	}
+	return "udp6"
+}
