@@ -228,7 +228,8 @@ func (s *Stream) handle(ctx context.Context, raw net.Conn) {
 		UDPTimeout: time.Duration(s.o.UDPTimeout),
 	}
 	defer recovered(s.log, &md, raw)
-	if err := raw.SetDeadline(s.deadline()); err != nil {
+	until := s.deadline()
+	if err := raw.SetDeadline(until); err != nil {
 		return
 	}
 	plain, err := s.unproxy(raw, &md)
@@ -248,8 +249,16 @@ func (s *Stream) handle(ctx context.Context, raw net.Conn) {
 		s.serve(ctx, conn, md)
 		return
 	}
+	var shared atomic.Bool
 	err = s.transport.Serve(ctx, conn, func(ctx context.Context, stream net.Conn, source netip.AddrPort) {
-		md := md
+		md, until := md, until
+		if shared.Swap(true) {
+			until = s.deadline() // from its own beginning: the connection was another stream's
+		}
+		if err := stream.SetDeadline(until); err != nil {
+			_ = stream.Close()
+			return
+		}
 		if source.IsValid() {
 			md.Source = source
 		}
