@@ -157,6 +157,9 @@ func TestFloods(t *testing.T) {
 		{"rapid reset", func(b []byte, i int) []byte {
 			return appendWord(open(b, uint32(2*i+1)), frameReset, uint32(2*i+1), uint32(codeCancel))
 		}},
+		{"made to reset", func(b []byte, i int) []byte { // CVE-2025-8671
+			return appendWord(open(b, uint32(2*i+1)), frameWindow, uint32(2*i+1), 0)
+		}},
 		{"settings", func(b []byte, _ int) []byte { return appendSettings(b, setting{settingWindow, 1 << 20}) }},
 		{"ping", func(b []byte, _ int) []byte { return append(b, frame(framePing, 0, 0, "12345678")...) }},
 		{"priority", func(b []byte, _ int) []byte { return append(b, frame(framePriority, 0, 1, "12345")...) }},

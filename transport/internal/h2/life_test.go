@@ -109,6 +109,45 @@ func TestSilentStream(t *testing.T) {
 	})
 }
 
+// A stream that is closed while the peer takes nothing holds the connection up for a bounded time, and a
+// peer that comes back in time loses no other stream.
+func TestCloseWhileStalled(t *testing.T) {
+	for _, away := range []time.Duration{stallTime - time.Second, stallTime + time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			over := make(chan struct{})
+			r := bubble(t, func(ctx context.Context, s *Stream, m *Message) {
+				if s.id == 1 {
+					trusted(ctx, s, m)
+					return
+				}
+				time.AfterFunc(time.Second, func() { _ = s.Close() })
+				_, _ = s.Write(make([]byte, 30_000))
+				close(over)
+			})
+			r.send(append(open(nil, 1), frame(frameData, 0, 1, "x")...))
+			until[*http2.HeadersFrame](t, r)
+			r.send(open(nil, 3))
+			until[*http2.HeadersFrame](t, r)
+			time.Sleep(time.Second + away)
+			if away > stallTime {
+				<-over
+				if err := <-r.result; !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, io.ErrClosedPipe) {
+					t.Errorf("err = %v", err)
+				}
+				_ = r.Close()
+				return
+			}
+			until[*http2.RSTStreamFrame](t, r)
+			<-over
+			time.Sleep(time.Hour)
+			r.send([]byte(frame(framePing, 0, 0, "12345678")))
+			until[*http2.PingFrame](t, r)
+			_ = r.Close()
+			<-r.result
+		})
+	}
+}
+
 // A reader that has taken the first part of a frame hears of each of the others, with nothing behind.
 func TestFrameInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

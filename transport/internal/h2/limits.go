@@ -9,7 +9,7 @@ import (
 // What one connection may cost.
 const (
 	// maxStreams is how many handlers run at once, those of reset streams included: all connections
-	// of a user's client share one. RFC 9113 §10.5, CVE-2023-44487.
+	// of a user's client share one. RFC 9113 §10.5, CVE-2023-44487, CVE-2025-8671.
 	maxStreams = 1024
 	// maxBlock bounds a header block as sent, over all its CONTINUATION frames: CVE-2024-27316.
 	maxBlock = 32 << 10
@@ -62,9 +62,10 @@ const (
 	DefaultIdle = 5 * time.Minute
 	minIdle     = time.Minute
 	clientIdle  = 4 * time.Minute // of a dialer: less than a server's
-	// stallTime is what a peer that does not read has left once a stream is closed in the middle of
-	// a write.
-	stallTime = 10 * time.Second
+	// stallTime is what a peer that takes nothing has left once a stream is closed in the middle of a
+	// write. The other streams end with it, and a phone may be without a network for a while: nginx's
+	// send_timeout.
+	stallTime = time.Minute
 	// goAwayTime bounds the last write.
 	goAwayTime = 250 * time.Millisecond
 )
