@@ -28,8 +28,11 @@ const (
 
 // Panel types, as written in "panels[].type".
 const (
-	PanelXBoard = "xboard"
-	PanelLocal  = "local"
+	PanelSSPanel     = "sspanel"
+	PanelV2board     = "v2board"
+	PanelXiaoV2board = "xiaov2board"
+	PanelXBoard      = "xboard"
+	PanelLocal       = "local"
 )
 
 // Networks, as written in rules and in sing-box's "network".

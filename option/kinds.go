@@ -67,8 +67,8 @@ var (
 		hint:  "; leave transport out for plain TCP",
 	}
 	panelKind = kind{
-		served:  []string{constant.PanelXBoard, constant.PanelLocal},
-		planned: []string{"sspanel", "v2board", "xiaov2board"},
+		served:  []string{constant.PanelXBoard, constant.PanelV2board, constant.PanelXiaoV2board, constant.PanelLocal},
+		planned: []string{"sspanel"},
 	}
 )
 

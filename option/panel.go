@@ -3,10 +3,10 @@ package option
 // Panel is one panel and the nodes of it that this process serves.
 type Panel struct {
 	Name           string      `json:"name,omitempty"`            // unique; default the type, then type-2, …
-	Type           string      `json:"type,omitempty"`            // xboard, local
+	Type           string      `json:"type,omitempty"`            // xboard, v2board, xiaov2board, local
 	URL            string      `json:"url,omitempty"`             // http or https; a sub-path is kept
 	Key            string      `json:"key,omitempty"`             // the panel's server token
-	APIVersion     int         `json:"api_version,omitempty"`     // xboard: 1 or 2 (default)
+	APIVersion     int         `json:"api_version,omitempty"`     // xboard: 1 or 2 (default); xiaov2board: 1 (default) or 2
 	SyncInterval   Duration    `json:"sync_interval,omitempty"`   // default: the panel's, else 60s; 5s to 1h
 	ReportInterval Duration    `json:"report_interval,omitempty"` // default: the panel's, else 60s; 5s to 1h
 	Timeout        Duration    `json:"timeout,omitempty"`         // one request; default 15s, 1s to 2m

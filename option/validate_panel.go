@@ -1,6 +1,7 @@
 package option
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
 	"strings"
@@ -18,8 +19,16 @@ const (
 	maxTimeout  = 2 * time.Minute
 )
 
-// apiXBoard is XBoard's API when the file does not say.
-const apiXBoard = 2
+// apiVersions are the versions of a panel's API and the one of them when the file does not say.
+func apiVersions(typ string) (standard, most int) {
+	switch typ {
+	case constant.PanelXBoard:
+		return 2, 2
+	case constant.PanelXiaoV2board:
+		return 1, 2
+	}
+	return 1, 1
+}
 
 // validatePanels names the nameless: the name is part of rules and of file names in state_dir.
 func validatePanels(at Path, panels []Panel) error {
@@ -59,12 +68,12 @@ func (p *Panel) Validate(at Path) error {
 	r.join(durationIn(at.Key("report_interval"), p.ReportInterval, minInterval, maxInterval))
 	r.join(p.NodeDefaults.checkNode(at.Key("node_defaults")))
 	switch p.Type {
-	case constant.PanelXBoard:
-		r.join(p.checkXBoard(at))
+	case constant.PanelXBoard, constant.PanelXiaoV2board, constant.PanelV2board:
+		r.join(p.checkAPI(at))
 	case constant.PanelLocal:
 		r.join(p.checkLocal(at))
 	case "":
-		r.add(at.Key("type"), "is required, xboard or local; detection comes later")
+		r.add(at.Key("type"), "is required, %s; detection comes later", strings.Join(panelKind.served, ", "))
 	default:
 		r.join(wrap(at.Key("type"), panelKind.check(p.Type)))
 	}
@@ -98,16 +107,16 @@ func validPanelName(name string) bool {
 	return len(name) <= maxNameShown && strings.Trim(name, ".") != ""
 }
 
-func (p *Panel) checkXBoard(at Path) error {
+// checkAPI checks a panel that is asked over HTTP.
+func (p *Panel) checkAPI(at Path) error {
 	var r report
 	r.join(wrap(at.Key("url"), checkURL(p.URL)))
 	if strings.TrimSpace(p.Key) == "" {
 		r.add(at.Key("key"), "is required, the server token of the panel's settings")
 	}
-	if p.APIVersion == 0 {
-		p.APIVersion = apiXBoard
-	}
-	r.join(intIn(at.Key("api_version"), p.APIVersion, 1, 2))
+	standard, most := apiVersions(p.Type)
+	p.APIVersion = cmp.Or(p.APIVersion, standard)
+	r.join(intIn(at.Key("api_version"), p.APIVersion, 1, most))
 	if len(p.Nodes) == 0 {
 		r.add(at.Key("nodes"), `is required, at least one node: [ { "id": 1 } ]`)
 	}

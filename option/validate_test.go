@@ -226,8 +226,8 @@ func TestPanelMessages(t *testing.T) {
 	panel := func(members string) string { return `{"panels": [{` + members + `}]}` }
 	const xboard = `"type": "xboard", "url": "https://p.example", "key": "k", "nodes": [{"id": 1}]`
 	testMessages(t, []messageTest{
-		{"type", panel(`"url": "https://p.example"`), []string{`panels[0].type: is required, xboard or local; detection comes later`}},
-		{"later", panel(`"type": "sspanel"`), []string{`panels[0].type: "sspanel" is not served by this version; served: xboard, local`}},
+		{"type", panel(`"url": "https://p.example"`), []string{`panels[0].type: is required, xboard, v2board, xiaov2board, local; detection comes later`}},
+		{"later", panel(`"type": "sspanel"`), []string{`panels[0].type: "sspanel" is not served by this version; served: xboard, v2board, xiaov2board, local`}},
 		{"empty xboard", panel(`"type": "xboard", "path": "x", "api_version": 3`), []string{
 			`panels[0].key: is required, the server token of the panel's settings`,
 			`panels[0].nodes: is required, at least one node: [ { "id": 1 } ]`,

@@ -43,6 +43,7 @@ type Error struct {
 	Class  Class         // how far it came
 	Status int           // of the HTTP answer; 0 when there was none
 	After  time.Duration // Retry-After; 0 when the panel named none
+	Said   string        // the panel's own words, without credentials; "" when it said nothing
 	Err    error         // cause; without credentials
 }
 

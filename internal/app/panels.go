@@ -8,6 +8,7 @@ import (
 	"heki/option"
 	"heki/panel"
 	"heki/panel/local"
+	"heki/panel/v2board"
 	"heki/panel/xboard"
 	"heki/route"
 )
@@ -15,8 +16,10 @@ import (
 // panelKinds is the list of the panels that heki speaks to.
 func panelKinds() map[string]panel.Kind {
 	return map[string]panel.Kind{
-		constant.PanelXBoard: xboard.Kind(),
-		constant.PanelLocal:  local.Kind(),
+		constant.PanelXBoard:      xboard.Kind(),
+		constant.PanelV2board:     v2board.Kind(),
+		constant.PanelXiaoV2board: v2board.XiaoKind(),
+		constant.PanelLocal:       local.Kind(),
 	}
 }
 

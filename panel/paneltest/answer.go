@@ -18,6 +18,7 @@ type answer struct {
 	etag   string // quoted, or empty
 	match  string // If-None-Match of the request
 	gzip   bool
+	bare   bool // the validator matches without its quotes alone: xiaov2board's version 2
 }
 
 // envelope is XBoard's ordinary answer.
@@ -34,13 +35,19 @@ func etagOf(body []byte) string {
 	return `"` + hex.EncodeToString(sum[:]) + `"`
 }
 
-// send writes a. A matching validator gets 304, an empty body and no ETag. The panel looks for the bare
+// send writes a and returns the status. A matching validator gets 304, an empty body and no ETag. The panel looks for the bare
 // hash anywhere in If-None-Match.
-func (a *answer) send(w http.ResponseWriter) {
+func (a *answer) send(w http.ResponseWriter) (status int) {
 	if a.etag != "" {
-		if strings.Contains(a.match, strings.Trim(a.etag, `"`)) {
+		bare := strings.Trim(a.etag, `"`)
+		if a.bare && a.match == bare {
+			w.Header().Set("ETag", a.etag)
 			w.WriteHeader(http.StatusNotModified)
-			return
+			return http.StatusNotModified
+		}
+		if !a.bare && strings.Contains(a.match, bare) {
+			w.WriteHeader(http.StatusNotModified)
+			return http.StatusNotModified
 		}
 		if a.gzip {
 			w.Header().Set("ETag", "W/"+a.etag) // nginx weakens what it packs
@@ -50,7 +57,7 @@ func (a *answer) send(w http.ResponseWriter) {
 	}
 	if !a.gzip {
 		sendJSON(w, a.status, a.body)
-		return
+		return a.status
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Encoding", "gzip")
@@ -58,6 +65,7 @@ func (a *answer) send(w http.ResponseWriter) {
 	z := gzip.NewWriter(w)
 	z.Write(a.body)
 	z.Close()
+	return a.status
 }
 
 func sendJSON(w http.ResponseWriter, status int, body []byte) {

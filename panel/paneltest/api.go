@@ -7,32 +7,18 @@ import (
 	"strings"
 )
 
-// nodeTypes are the names version 1 takes as node_type and what they stand for.
-var nodeTypes = map[string]string{
-	"v2ray": "vmess", "vmess": "vmess", "vless": "vless", "trojan": "trojan", "shadowsocks": "shadowsocks",
-	"hysteria": "hysteria", "hysteria2": "hysteria", "tuic": "tuic", "anytls": "anytls", "socks": "socks",
-	"naive": "naive", "http": "http", "mieru": "mieru", "v2node": "",
-}
-
-// verbs are the calls of both versions and how they are made; handshake and report are version 2's.
-var verbs = map[Call]string{
-	Config: "GET", Users: "GET", AliveList: "GET", PushCall: "POST", AliveCall: "POST", Status: "POST",
-	Report: "POST", Handshake: "GET, POST",
+// dialect is how one panel speaks.
+type dialect interface {
+	// call names what path asks for and the methods it takes, any when empty; false: there is no such path.
+	call(p *Panel, path string) (name Call, verb string, ok bool)
+	// serve acts on the call. It is called without p's lock.
+	serve(p *Panel, call Call, r *http.Request, body []byte, fault string) *answer
 }
 
 // ServeHTTP implements http.Handler.
 func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name, v1 := strings.CutPrefix(r.URL.Path, "/api/v1/server/UniProxy/")
-	v2 := false
-	if !v1 {
-		name, v2 = strings.CutPrefix(r.URL.Path, "/api/v2/server/")
-	}
-	call := Call(name)
-	verb, known := verbs[call]
 	p.mu.Lock()
-	if v2 && p.noV2 || v1 && (call == Report || call == Handshake) || !v1 && !v2 {
-		known = false
-	}
+	call, verb, known := p.dialect.call(p, r.URL.Path)
 	var fault Fault
 	faulty := false
 	if known {
@@ -46,7 +32,7 @@ func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !known:
 		sendJSON(w, http.StatusNotFound, php(map[string]string{"message": "The route " + strings.TrimPrefix(r.URL.Path, "/") + " could not be found."}))
 		return
-	case !strings.Contains(verb, r.Method):
+	case !strings.Contains(verb, r.Method) && verb != "":
 		w.Header().Set("Allow", verb)
 		sendJSON(w, http.StatusMethodNotAllowed, php(map[string]string{"message": "The " + r.Method + " method is not supported for route " + strings.TrimPrefix(r.URL.Path, "/") + ". Supported methods: " + verb + "."}))
 		return
@@ -58,65 +44,18 @@ func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var a *answer
 	if !faulty || fault.apply {
-		a = p.serve(call, r, v1, body, fault.name)
+		a = p.dialect.serve(p, call, r, body, fault.name)
 		a.call, a.match, a.gzip = call, r.Header.Get("If-None-Match"), gzip
 	}
 	if faulty {
 		fault.do(p, w, r, a)
 		return
 	}
-	a.send(w)
-}
-
-// serve checks who asks and acts on the call.
-func (p *Panel) serve(call Call, r *http.Request, v1 bool, body []byte, fault string) *answer {
-	q := r.URL.Query()
-	switch {
-	case q.Get("token") == "" && q.Get("node_id") == "" && call != Handshake:
-		return unprocessable("The token field is required. (and 1 more error)", map[string][]string{
-			"token": {"The token field is required."}, "node_id": {"The node id field is required."},
-		})
-	case q.Get("token") == "":
-		return invalid("token", "The token field is required.")
-	case q.Get("token") != p.token:
-		return invalid("token", "Invalid token")
-	case call == Handshake && q.Get("node_id") == "":
-		return plain(map[string]any{"websocket": map[string]any{"enabled": false}})
-	case q.Get("node_id") == "":
-		return invalid("node_id", "The node id field is required.")
+	if a.send(w) == http.StatusNotModified {
+		p.mu.Lock()
+		p.fresh[call]++
+		p.mu.Unlock()
 	}
-	kind := ""
-	if text := q.Get("node_type"); text != "" && v1 {
-		var ok bool
-		if kind, ok = nodeTypes[text]; !ok {
-			if kind, ok = nodeTypes[strings.ToLower(text)]; !ok || text[0] >= 'A' && text[0] <= 'Z' && kind != strings.ToLower(text) {
-				return invalid("node_type", "Invalid node type specified")
-			}
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := p.findLocked(q.Get("node_id"), kind)
-	if n == nil {
-		return failed(http.StatusBadRequest, "Server does not exist")
-	}
-	switch call {
-	case Config:
-		return p.configLocked(n)
-	case Users:
-		return p.usersLocked(n)
-	case PushCall:
-		return p.pushLocked(n, body, fault)
-	case AliveCall:
-		return p.aliveLocked(n, body)
-	case AliveList:
-		return p.aliveListLocked(n)
-	case Status:
-		return statusAnswer(body)
-	case Report:
-		return p.reportLocked(n, body, fault)
-	}
-	return plain(map[string]any{"websocket": map[string]any{"enabled": false}})
 }
 
 type userRow struct {

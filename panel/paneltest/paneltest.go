@@ -1,6 +1,6 @@
-// Package paneltest is an XBoard that lives in the process: it answers the node API, version 1 and 2,
-// as the real panel does down to status codes, validators and error bodies, keeps books of what nodes
-// report, and fails on demand.
+// Package paneltest is a panel that lives in the process: an XBoard with its node API of version 1 and 2,
+// a v2board or a xiaov2board. It answers as the real one does down to status codes, validators and error
+// bodies, keeps books of what nodes report, and fails on demand.
 //
 // It serves tests and "heki demo". It shares no code with the client it is there to test, and needs
 // nothing but the standard library.
@@ -18,10 +18,11 @@ import (
 	"time"
 )
 
-// Panel is a simulated XBoard. Its methods are safe for concurrent use.
+// Panel is a simulated panel. Its methods are safe for concurrent use.
 type Panel struct {
-	token string
-	now   func() time.Time
+	token   string
+	dialect dialect
+	now     func() time.Time
 
 	mu       sync.Mutex
 	noV2     bool
@@ -31,6 +32,8 @@ type Panel struct {
 	usersGen int
 	faults   map[Call][]*pendingFault
 	requests map[Call]int
+	fresh    map[Call]int // answers of 304
+	refused  string       // a type that is unknown
 	pushes   []Push
 	closing  chan struct{} // closed: requests that hang end
 	closed   bool
@@ -49,20 +52,34 @@ type User struct {
 type Node struct {
 	ID          int
 	Code        string // wins over ID when a node asks
-	Protocol    string // vless, vmess, trojan, or anything else for tests of refusal
+	Protocol    string // vless, vmess, trojan, …, or anything else for tests of refusal
 	Port        int
 	Network     string   // "", tcp, ws, grpc, http, h2, httpupgrade
 	Path        string   // ws, http, httpupgrade
 	Paths       []string // tcp: header.request.path; there is an HTTP header then
 	Host        string
 	ServiceName string // grpc
-	TLS         int    // 0, 1
+	TLS         int    // 0, 1, 2
 	ServerName  string
 	Flow        string // vless
 	Multiplex   bool
-	Routes      []Route
-	Push        int // base_config seconds; 0 is 60
-	Pull        int
+
+	Cipher       string // shadowsocks
+	ServerKey    string // shadowsocks 2022
+	Obfs         string // shadowsocks: http, with Path and Host; hysteria2: salamander
+	ObfsPassword string
+	UpMbps       int // hysteria2
+	DownMbps     int
+	Padding      []string // anytls
+
+	PrivateKey string // with TLS 2, REALITY
+	ShortID    string
+	Dest       string // the handshake's target; empty: ServerName
+	DestPort   string
+
+	Routes []Route
+	Push   int // base_config seconds; 0 is 60
+	Pull   int
 }
 
 // Route is one entry of a node's routes.
@@ -103,15 +120,27 @@ type aliveSet struct {
 // aliveTTL is how long the panel counts an address after it was reported.
 const aliveTTL = 300 * time.Second
 
-// New returns an empty panel that takes token.
-func New(token string) *Panel {
+// New returns an empty XBoard that takes token.
+func New(token string) *Panel { return speaking(xboard{}, token) }
+
+// NewV2board returns an empty v2board 1.7 that takes token. A node's number there is its Code, which more
+// than one node may have if their protocols differ; without a Code it is the ID.
+func NewV2board(token string) *Panel { return speaking(v2board{}, token) }
+
+// NewXiaoV2board returns an empty xiaov2board that takes token. It knows nodes by type as v2board does,
+// and those that ask as version 2 by their ID.
+func NewXiaoV2board(token string) *Panel { return speaking(v2board{xiao: true}, token) }
+
+func speaking(d dialect, token string) *Panel {
 	return &Panel{
 		token:    token,
+		dialect:  d,
 		now:      time.Now,
 		nodes:    make(map[int]*node),
 		users:    make(map[int]User),
 		faults:   make(map[Call][]*pendingFault),
 		requests: make(map[Call]int),
+		fresh:    make(map[Call]int),
 		closing:  make(chan struct{}),
 	}
 }
@@ -124,6 +153,13 @@ func (p *Panel) DisableV2() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.noV2 = true
+}
+
+// RefuseType makes the panel so old that it does not know that node_type.
+func (p *Panel) RefuseType(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = name
 }
 
 // EnableGzip puts a packing proxy in front, which makes ETags weak.
@@ -299,6 +335,13 @@ func (p *Panel) Checked(nodeID int) time.Time {
 		return n.checked
 	}
 	return time.Time{}
+}
+
+// NotModified returns how often call was answered with 304.
+func (p *Panel) NotModified(call Call) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fresh[call]
 }
 
 // Requests returns how often call was made, failed ones included; Any is all calls.

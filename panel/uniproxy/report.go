@@ -29,7 +29,7 @@ func (c *Client) ReportTraffic(ctx context.Context, users []meter.Traffic) error
 func (c *Client) push(ctx context.Context, body []byte) error {
 	a, err := c.call.Post(ctx, callPush, c.Path+"push", c.Query, body)
 	if err != nil {
-		return err
+		return c.judge(err)
 	}
 	c.pushed = c.now()
 	return settled(callPush, a)
@@ -76,6 +76,7 @@ func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error 
 		c.say(slog.LevelInfo, `the panel takes no online addresses: it has no "alive" call`)
 		return nil
 	}
+	err = c.judge(err)
 	if err == nil {
 		err = settled(callAlive, a)
 	}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"heki/adapter"
@@ -40,6 +41,9 @@ type Client struct {
 	Kind    string     // the protocol where answers do not name it
 	NoAlive bool       // the panel takes no online addresses
 	Signs   bool       // an empty push now and then is wanted as a sign of life
+
+	// Refusals are what the panel says with status 500 before it has done anything.
+	Refusals []string
 
 	call   *webapi.Caller
 	now    func() time.Time
@@ -74,7 +78,7 @@ func (c *Client) Proven() bool { return c.proven }
 func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	a, err := c.call.Get(ctx, callConfig, c.Config, c.Query, &c.config)
 	if err != nil {
-		return nil, err
+		return nil, c.judge(err)
 	}
 	node, err := ParseNode(a.Body, c.Kind)
 	if err != nil {
@@ -87,7 +91,7 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	c.config.Keep(a)
 	if node.Flow != c.flow { // accounts carry the flow: unchanged users must be read again
 		c.flow = node.Flow
-		c.users = webapi.Validator{}
+		c.users.Forget()
 	}
 	return node, nil
 }
@@ -96,7 +100,7 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 	a, err := c.call.Get(ctx, callUsers, c.Path+"user", c.Query, &c.users)
 	if err != nil {
-		return nil, err
+		return nil, c.judge(err)
 	}
 	accounts, skipped, err := ParseUsers(a.Body, c.flow)
 	if err != nil {
@@ -107,6 +111,33 @@ func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 	}
 	c.users.Keep(a)
 	return accounts, nil
+}
+
+// BareETag makes the config call send its validator without quotes.
+func (c *Client) BareETag() { c.config.Bare = true }
+
+// judge makes a failure certain when the panel's words are.
+func (c *Client) judge(err error) error {
+	var e *panel.Error
+	if errors.As(err, &e) && e.Class == panel.Unclear && slices.Contains(c.Refusals, e.Said) {
+		e.Class = panel.Refused
+	}
+	return err
+}
+
+// Forget makes the next answer about the node count as a new one, and as the first.
+func (c *Client) Forget() {
+	c.config.Forget()
+	c.proven = false
+}
+
+// Said is what the panel said in a call that failed, or "".
+func Said(err error) string {
+	var e *panel.Error
+	if errors.As(err, &e) {
+		return e.Said
+	}
+	return ""
 }
 
 // IsStatus tells whether err is an answer with that status.

@@ -21,13 +21,13 @@ const maxRetryAfter = time.Hour
 // maxMessage bounds what of a panel's text is shown.
 const maxMessage = 160
 
-// explain turns a failure answer into the text for the operator.
-func (c *Caller) explain(resp *http.Response, body []byte) error {
+// explain turns a failure answer into the text for the operator, and what the panel said.
+func (c *Caller) explain(resp *http.Response, body []byte) (said string, err error) {
 	status := statusText(resp.StatusCode)
 	if text := Message(body); text != "" && !(c.secret != "" && strings.Contains(text, c.secret)) {
-		return fmt.Errorf("%s: %s", status, text)
+		return text, fmt.Errorf("%s: %s", status, text)
 	}
-	return errors.New(status)
+	return "", errors.New(status)
 }
 
 // Message is the "message", "error" or "msg" of a JSON answer, on one line, or "".

@@ -51,6 +51,8 @@ func New(env panel.Env, base, secret string) (*Caller, error) {
 
 // Validator remembers the last answer that was used of one GET.
 type Validator struct {
+	Bare bool // the panel wants the ETag back without its quotes
+
 	etag string
 	hash [sha256.Size]byte
 	used bool
@@ -66,7 +68,18 @@ type Answer struct {
 
 // Keep makes v remember a: call it once the answer was understood, so that one that was not is asked
 // for again. An answer without an ETag leaves the body's hash to tell.
-func (v *Validator) Keep(a *Answer) { *v = Validator{etag: a.etag, hash: a.hash, used: true} }
+func (v *Validator) Keep(a *Answer) { v.etag, v.hash, v.used = a.etag, a.hash, true }
+
+// Forget makes the next answer count as a new one.
+func (v *Validator) Forget() { *v = Validator{Bare: v.Bare} }
+
+// match is the value of If-None-Match. It is the ETag byte for byte: SSPanel compares the whole header.
+func (v *Validator) match() string {
+	if v.Bare {
+		return strings.Trim(v.etag, `"`)
+	}
+	return v.etag
+}
 
 // Get fetches path?query. It returns panel.ErrNotModified after a 304 or when the body is the one that
 // v keeps.
@@ -76,7 +89,7 @@ func (c *Caller) Get(ctx context.Context, call, path string, query url.Values, v
 		return nil, &panel.Error{Call: call, Class: panel.Unreachable, Err: err}
 	}
 	if v.etag != "" {
-		req.Header.Set("If-None-Match", v.etag) // byte for byte: SSPanel compares the whole header
+		req.Header.Set("If-None-Match", v.match())
 	}
 	a, err := c.do(req, call)
 	if err != nil {
@@ -137,9 +150,11 @@ func (c *Caller) do(req *http.Request, call string) (*Answer, error) {
 	case status == http.StatusNotModified:
 		return &Answer{Status: status}, nil
 	case status >= 500:
-		fail.Class, fail.Err = panel.Unclear, c.explain(resp, body)
+		fail.Class = panel.Unclear
+		fail.Said, fail.Err = c.explain(resp, body)
 	case status >= 400:
-		fail.Class, fail.Err = panel.Refused, c.explain(resp, body)
+		fail.Class = panel.Refused
+		fail.Said, fail.Err = c.explain(resp, body)
 	case status == http.StatusSeeOther: // the one redirect that says the request was acted on: RFC 9110 §15.4.4
 		fail.Class, fail.Err = panel.Unclear, moved(resp)
 	case status >= 300:

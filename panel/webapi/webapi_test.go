@@ -91,8 +91,9 @@ func TestExplain(t *testing.T) {
 		{`<html>`, "400 Bad Request"},
 		{``, "400 Bad Request"},
 	} {
-		if got := c.explain(&http.Response{StatusCode: 400}, []byte(tt.body)).Error(); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.body, got, tt.want)
+		said, err := c.explain(&http.Response{StatusCode: 400}, []byte(tt.body))
+		if err.Error() != tt.want || said != "" && !strings.HasSuffix(tt.want, ": "+said) || said == "" && tt.want != "400 Bad Request" {
+			t.Errorf("%s: %q, %v, want %q", tt.body, said, err, tt.want)
 		}
 	}
 }
