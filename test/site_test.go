@@ -71,8 +71,11 @@ func (s *site) node() paneltest.Node {
 	if s.road.TLS {
 		n.TLS, n.ServerName = 1, harness.ServerName
 	}
-	if s.road.Transport == "ws" {
-		n.Network, n.Path = "ws", harness.Path
+	switch s.road.Transport {
+	case "ws", "http", "httpupgrade":
+		n.Network, n.Path = s.road.Transport, harness.Path
+	case "grpc":
+		n.Network, n.ServiceName = "grpc", harness.Service
 	}
 	return n
 }

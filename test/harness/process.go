@@ -36,7 +36,7 @@ func Start(t testing.TB, name, path string, args ...string) *Process {
 	t.Helper()
 	p := &Process{Name: name, cmd: exec.Command(path, args...), exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.Env = append(os.Environ(), "GORACE=exitcode=66 halt_on_error=0")
+	p.cmd.Env = append(append(os.Environ(), libraries(path)...), "GORACE=exitcode=66 halt_on_error=0")
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
