@@ -75,9 +75,8 @@ type Eager struct{ Way }
 
 // Hasty is a way whose client throws away what it has not sent yet when it closes: the remote side reads
 // the start of it. sing-box 1.14.1 does so over grpc (GRPCConn.Close cancels the call) and http over TLS
-// (HTTP2Conn.Close closes the answer's body first); both reset the stream in front of their own queue.
-// Over http without TLS it may close its socket with the head of the answer unread, upon which its kernel
-// resets the connection. With a sing-box server the same is lost.
+// (HTTP2Conn.Close closes the answer's body first); both reset the stream in front of their own queue. With a
+// sing-box server the same is lost.
 type Hasty struct{ Way }
 
 // CheckTCP moves size bytes each way, alone and at once, compares hashes, closes right after the last

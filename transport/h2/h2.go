@@ -70,11 +70,9 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, handle func(ctx conte
 	answer := append(make([]byte, 0, 256), "HTTP/1.1 200 OK\r\n"...)
 	answer = http1.AppendServerDate(answer, s.site.Name, time.Now())
 	answer = append(append(answer, web.Lines(s.fields)...), "\r\n"...)
-	if _, err := c.Write(answer); err != nil {
-		_ = c.Close()
-		return fmt.Errorf("answer: %w", err)
-	}
-	handle(ctx, c, source)
+	// It goes with the first bytes: sing-box's client may close before it reads a head that came alone,
+	// upon which its kernel resets the connection and takes the end of the upload with it.
+	handle(ctx, http1.NewStream(c, answer, nil), source)
 	return nil
 }
 

@@ -84,6 +84,28 @@ func TestHTTP1(t *testing.T) {
 	}
 }
 
+// A client that closes unread what it got resets the connection, and loses what it has sent.
+func TestHTTP1HeadWaits(t *testing.T) {
+	client, server := transporttest.Pair(t)
+	result := make(chan error, 1)
+	go func() {
+		result <- newServer(t, option.Transport{Path: "/up"}).Serve(t.Context(), server, func(_ context.Context, c net.Conn, _ netip.AddrPort) {
+			if all, err := io.ReadAll(c); string(all) != "upload" || err != nil {
+				t.Errorf("%q, %v", all, err)
+			}
+			_ = c.Close()
+		})
+	}()
+	_, _ = io.WriteString(client, "PUT /up HTTP/1.1\r\nHost: a\r\n\r\nupload")
+	_ = client.(*net.TCPConn).CloseWrite()
+	if got, err := io.ReadAll(client); len(got) > 0 || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMatch(t *testing.T) {
 	s := newServer(t, option.Transport{Path: "/up", Host: option.Listable[string]{"a.example"}})
 	for _, tt := range []struct {
