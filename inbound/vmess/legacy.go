@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"heki/inbound/internal/match"
 	"heki/internal/protocol/vmess"
 )
 
@@ -28,15 +29,15 @@ const (
 type legacyTable struct {
 	mu     sync.Mutex
 	ids    []legacyID // numbers stay: what goes is only marked
-	spans  map[userID]span
+	spans  map[match.UserID]span
 	gone   int
 	epochs map[int64]*epoch
-	burnt  *filter
+	burnt  *match.Filter
 }
 
 type legacyID struct {
 	id   vmess.UUID
-	user userID
+	user match.UserID
 	gone bool
 }
 
@@ -59,9 +60,9 @@ func (t *legacyTable) update(users []entry) error {
 		t.ids, t.spans, t.epochs, t.gone = nil, nil, nil, 0
 	}
 	if t.spans == nil {
-		t.spans, t.epochs = make(map[userID]span), make(map[int64]*epoch)
+		t.spans, t.epochs = make(map[match.UserID]span), make(map[int64]*epoch)
 		if t.burnt == nil {
-			t.burnt = newFilter(authIDPeriod, filterSize)
+			t.burnt = match.NewFilter(authIDPeriod, filterSize)
 		}
 	}
 	for i := range users {
@@ -82,7 +83,7 @@ func (t *legacyTable) update(users []entry) error {
 
 // leaveLocked marks the ids of those who are not among users any more.
 func (t *legacyTable) leaveLocked(users []entry) {
-	wanted := make(map[userID]int, len(users))
+	wanted := make(map[match.UserID]int, len(users))
 	for i := range users {
 		wanted[users[i].id] = 1 + users[i].user.AlterID
 	}
@@ -100,7 +101,7 @@ func (t *legacyTable) leaveLocked(users []entry) {
 
 // find returns the user of the auth id, and its time. The likely times are looked at first, so that
 // those who have the right time need no other table. A burnt id is nobody's.
-func (t *legacyTable) find(id []byte, now time.Time) (user userID, unix int64, ok bool) {
+func (t *legacyTable) find(id []byte, now time.Time) (user match.UserID, unix int64, ok bool) {
 	sec := now.Unix()
 	first, last := (sec-vmess.Window)/epochSeconds, (sec+vmess.Window)/epochSeconds
 	mid := sec / epochSeconds
@@ -111,7 +112,7 @@ func (t *legacyTable) find(id []byte, now time.Time) (user userID, unix int64, o
 			}
 			user, unix, ok = t.look(id, n, sec)
 			if ok {
-				return user, unix, !t.burnt.has(now, id)
+				return user, unix, !t.burnt.Has(now, id)
 			}
 			if d == 0 {
 				break
@@ -134,7 +135,7 @@ func (t *legacyTable) expire(first, last int64) {
 }
 
 // look looks at one table. The lock is not held for all of them at once: making one takes 4 µs an id.
-func (t *legacyTable) look(id []byte, n, now int64) (user userID, unix int64, ok bool) {
+func (t *legacyTable) look(id []byte, n, now int64) (user match.UserID, unix int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.ids) == t.gone {
@@ -168,7 +169,7 @@ func secondOf(uuid vmess.UUID, auth []byte, n int64) (int64, bool) {
 
 // burn makes an auth id useless: its header failed. Bits of a header can be flipped, and whoever does
 // that must not see twice what comes of it.
-func (t *legacyTable) burn(id []byte, now time.Time) { t.burnt.first(now, id) }
+func (t *legacyTable) burn(id []byte, now time.Time) { t.burnt.First(now, id) }
 
 // epoch is the table of 10 seconds: open addressing, 0 is free.
 type epoch struct {

@@ -8,6 +8,7 @@ import (
 
 	"heki/adapter"
 	"heki/inbound"
+	"heki/inbound/internal/match"
 	"heki/internal/protocol/vmess"
 )
 
@@ -15,7 +16,6 @@ import (
 var (
 	errClock  = errors.New("the client's clock is off")
 	errReplay = errors.New("replayed request")
-	errBusy   = errors.New("too many clients wait to be looked up")
 )
 
 // attempt is one connection until its request is through. It remembers who the client is between
@@ -49,7 +49,7 @@ func (a *attempt) parse(b []byte) (vmess.Request, int, error) {
 		}
 	}
 	req, n, err := open(b, a.who.cmdKey)
-	if err == nil && !a.in.memory.sessions.first(now, a.who.uuid[:], req.Key[:], req.IV[:]) {
+	if err == nil && !a.in.memory.sessions.First(now, a.who.uuid[:], req.Key[:], req.IV[:]) {
 		err = errReplay
 	}
 	if err != nil {
@@ -66,8 +66,8 @@ func (a *attempt) parse(b []byte) (vmess.Request, int, error) {
 func (a *attempt) identify(id []byte, now time.Time) error {
 	users := a.in.users.Load()
 	who, unix := a.cached(users, id, now)
-	if who == nil && len(users.blocks) > 2*recentSize {
-		who, unix = a.in.recent.scan(users, id, &a.plain)
+	if who == nil && len(users.blocks) > 2*match.RecentSize {
+		who, unix = a.recent(users, id)
 	}
 	if who == nil && users.md5 {
 		if name, unix, ok := a.in.legacy.find(id, now); ok {
@@ -90,25 +90,43 @@ func (a *attempt) identify(id []byte, now time.Time) error {
 		a.in.noteClock(who.user, skew, now, a.md)
 		return fmt.Errorf("%w by %d s", errClock, skew)
 	}
-	if !a.in.memory.authIDs.first(now, id) {
+	if !a.in.memory.authIDs.First(now, id) {
 		return errReplay
 	}
-	a.in.memory.Sources.note(a.md.Source.Addr(), who.id, now)
-	a.in.recent.note(who.keys)
+	a.in.memory.Sources.Note(a.md.Source.Addr(), who.id, now)
+	a.in.recent.Note(who.keys)
 	a.who, a.unix = who, unix
 	return nil
 }
 
 // cached tries those last seen from the client's address.
 func (a *attempt) cached(users *set, id []byte, now time.Time) (*entry, int64) {
-	var names [sourceUsers]userID
-	n := a.in.memory.Sources.lookup(a.md.Source.Addr(), now, &names)
+	var names [match.SourceUsers]match.UserID
+	n := a.in.memory.Sources.Lookup(a.md.Source.Addr(), now, &names)
 	for _, name := range names[:n] {
 		who, ok := users.findAEAD(name)
 		if !ok {
 			continue
 		}
 		if unix, ok := vmess.OpenAuthID(who.block, id, &a.plain); ok {
+			return who, unix
+		}
+	}
+	return nil, 0
+}
+
+// recent tries those who authenticated lately; those who are not in users any more count for nothing.
+func (a *attempt) recent(users *set, id []byte) (*entry, int64) {
+	for i := range match.RecentSize {
+		k := a.in.recent.At(i)
+		if k == nil {
+			break
+		}
+		unix, ok := vmess.OpenAuthID(k.block, id, &a.plain)
+		if !ok {
+			continue
+		}
+		if who, ok := users.findAEAD(k.id); ok && who.uuid == k.uuid {
 			return who, unix
 		}
 	}
@@ -123,11 +141,10 @@ const smallScan = 512
 // nobody, each of whom costs a whole scan, leave cores to those who are.
 func (a *attempt) scan(users *set, id []byte) (*entry, int64, error) {
 	if len(users.blocks) > smallScan {
-		release, err := a.in.memory.turn(a.ctx, a.in.patience)
-		if err != nil {
+		if err := a.in.memory.turns.Take(a.ctx, a.in.patience); err != nil {
 			return nil, 0, err
 		}
-		defer release()
+		defer a.in.memory.turns.Done()
 	}
 	who, unix := users.scan(id, &a.plain)
 	return who, unix, nil

@@ -7,19 +7,20 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	M "github.com/sagernet/sing/common/metadata"
 
 	"heki/adapter"
 	"heki/inbound"
+	"heki/inbound/internal/match"
 	"heki/internal/protocol/vmess"
 	"heki/option"
 	"heki/transport/tcp"
 )
+
+var someTime = time.Unix(1_700_000_000, 0)
 
 var destination = M.ParseSocksaddr("example.com:443")
 
@@ -204,7 +205,7 @@ func TestSwapKeepsKeys(t *testing.T) {
 
 // A user is found by the address, among the recent ones and by a scan, and not found once removed.
 func TestWaysToBeFound(t *testing.T) {
-	users := people(3*recentSize, 0)
+	users := people(3*match.RecentSize, 0)
 	m := NewMemory()
 	in := still(t, option.VMess{}, m, users)
 	c := client{security: vmess.SecurityGCM, at: someTime}
@@ -214,7 +215,7 @@ func TestWaysToBeFound(t *testing.T) {
 			t.Fatalf("from %s: %q, %v", from, name, err)
 		}
 	}
-	if k := in.recent.ring[0].Load(); k == nil || k.uuid != users[1000].UUID || in.recent.ring[1].Load() != nil {
+	if k := in.recent.At(0); k == nil || k.uuid != users[1000].UUID || in.recent.At(1) != nil {
 		t.Error("the recent users are others")
 	}
 	if err := in.SwapUsers(append(users[:1000:1000], users[1001:]...)); err != nil {
@@ -224,7 +225,7 @@ func TestWaysToBeFound(t *testing.T) {
 	if _, err := try(in, "192.0.2.1", first); !errors.Is(err, inbound.ErrUnknownUser) {
 		t.Errorf("a removed user: %v", err)
 	}
-	for _, u := range users[:recentSize+10] { // push everybody through
+	for _, u := range users[:match.RecentSize+10] { // push everybody through
 		_, first := c.request(u.Account, destination)
 		if _, err := try(in, "192.0.2.3", first); err != nil {
 			t.Fatal(err)
@@ -236,48 +237,9 @@ func TestWaysToBeFound(t *testing.T) {
 			hot++
 		}
 	}
-	if hot != recentSize {
-		t.Errorf("%d recent users, want %d", hot, recentSize)
+	if hot != match.RecentSize {
+		t.Errorf("%d recent users, want %d", hot, match.RecentSize)
 	}
-}
-
-// Strangers wait for turns; whoever waits longer than a handshake may take is nobody.
-func TestTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory()
-		var held []func()
-		for range cap(m.turns) {
-			release, err := m.turn(t.Context(), time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
-			held = append(held, release)
-		}
-		start := time.Now()
-		if _, err := m.turn(t.Context(), 3*time.Second); !errors.Is(err, errBusy) || time.Since(start) != 3*time.Second {
-			t.Errorf("%v after %s", err, time.Since(start))
-		}
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			release, err := m.turn(t.Context(), time.Minute)
-			if err != nil || time.Since(start) != 5*time.Second {
-				t.Errorf("%v after %s", err, time.Since(start))
-				return
-			}
-			release()
-		})
-		time.Sleep(2 * time.Second)
-		held[0]()
-		wg.Wait()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		for range 2 * cap(m.turns) {
-			_, _ = m.turn(t.Context(), time.Second)
-		}
-		if _, err := m.turn(ctx, time.Minute); !errors.Is(err, context.Canceled) {
-			t.Errorf("an inbound that closes: %v", err)
-		}
-	})
 }
 
 // BenchmarkScan is what a stranger costs for each user.
@@ -312,7 +274,7 @@ func BenchmarkReconnect(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				b.StopTimer()
 				if i%10_000 == 0 { // auth ids have but four random bytes
-					in.memory.authIDs = newFilter(authIDPeriod, filterSize)
+					in.memory.authIDs = match.NewFilter(authIDPeriod, filterSize)
 				}
 				_, first := c.request(users[n/2].Account, destination)
 				b.StartTimer()

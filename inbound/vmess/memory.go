@@ -1,10 +1,9 @@
 package vmess
 
 import (
-	"context"
-	"runtime"
 	"time"
 
+	"heki/inbound/internal/match"
 	"heki/internal/protocol/vmess"
 )
 
@@ -12,11 +11,11 @@ import (
 // outlives them: an inbound that is replaced must not take a request twice.
 type Memory struct {
 	// Sources knows who came from which address.
-	Sources *Sources
+	Sources *match.Sources
 
-	authIDs  *filter // auth ids of AEAD requests
-	sessions *filter // body keys of requests
-	turns    chan struct{}
+	authIDs  *match.Filter // auth ids of AEAD requests
+	sessions *match.Filter // body keys of requests
+	turns    match.Turns
 }
 
 // Times and bounds of the filters. A filter remembers for its period at least and for twice that at
@@ -30,33 +29,15 @@ const (
 	filterSize = 1 << 20
 )
 
+// sourcesMark begins the file of the sources.
+const sourcesMark = "heki vmess sources 1\n"
+
 // NewMemory returns an empty one.
 func NewMemory() *Memory {
 	return &Memory{
-		Sources:  newSources(),
-		authIDs:  newFilter(authIDPeriod, filterSize),
-		sessions: newFilter(sessionPeriod, filterSize),
-		turns:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		Sources:  match.NewSources(sourcesMark),
+		authIDs:  match.NewFilter(authIDPeriod, filterSize),
+		sessions: match.NewFilter(sessionPeriod, filterSize),
+		turns:    match.NewTurns(),
 	}
 }
-
-// turn waits for a turn to scan. Call release after it.
-func (m *Memory) turn(ctx context.Context, patience time.Duration) (release func(), err error) {
-	select {
-	case m.turns <- struct{}{}:
-		return m.release, nil
-	default:
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case m.turns <- struct{}{}:
-		return m.release, nil
-	case <-timer.C: // its handshake is over by now
-		return nil, errBusy
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (m *Memory) release() { <-m.turns }

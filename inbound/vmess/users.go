@@ -9,30 +9,31 @@ import (
 	"sync/atomic"
 
 	"heki/adapter"
+	"heki/inbound/internal/match"
 	"heki/internal/protocol/vmess"
 )
 
 // keys is what a uuid costs time to derive. It never changes, and lives on in the next set.
 type keys struct {
 	uuid   vmess.UUID
-	id     userID
+	id     match.UserID
 	cmdKey [16]byte
 	block  cipher.Block // of auth ids
-	hot    atomic.Bool  // in recent
+	hot    atomic.Bool  // for match.Recent
 }
 
-// userID names a user across sets and restarts without being a credential.
-type userID uint64
+// Hot implements what match.Recent wants.
+func (k *keys) Hot() *atomic.Bool { return &k.hot }
 
-func userIDOf(uuid vmess.UUID) userID {
+func userIDOf(uuid vmess.UUID) match.UserID {
 	const text = "heki vmess user "
 	var b [len(text) + 16]byte
 	copy(b[copy(b[:], text):], uuid[:])
 	sum := sha256.Sum256(b[:])
-	return userID(binary.LittleEndian.Uint64(sum[:]))
+	return match.UserID(binary.LittleEndian.Uint64(sum[:]))
 }
 
-func newKeys(uuid vmess.UUID, id userID) *keys {
+func newKeys(uuid vmess.UUID, id match.UserID) *keys {
 	cmdKey := vmess.CmdKey(uuid)
 	return &keys{uuid: uuid, id: id, cmdKey: cmdKey, block: vmess.NewAuthIDCipher(cmdKey)}
 }
@@ -55,7 +56,7 @@ func (m mode) aead(alterID int) bool {
 type set struct {
 	entries []entry        // those who may use AEAD first
 	blocks  []cipher.Block // of those, side by side: what a scan walks through
-	byID    map[userID]int32
+	byID    map[match.UserID]int32
 	md5     bool // the others, and these, may use MD5
 }
 
@@ -65,7 +66,7 @@ func newSet(prev *set, users []*adapter.User, m mode) (*set, error) {
 	s := &set{
 		entries: make([]entry, 0, len(users)),
 		blocks:  make([]cipher.Block, 0, len(users)),
-		byID:    make(map[userID]int32, len(users)),
+		byID:    make(map[match.UserID]int32, len(users)),
 		md5:     m.forceLegacy || m.legacy && !m.forceAEAD,
 	}
 	var md5Only []entry
@@ -135,7 +136,7 @@ func (s *set) add(e entry) error {
 }
 
 // find returns the user with that id.
-func (s *set) find(id userID) (*entry, bool) {
+func (s *set) find(id match.UserID) (*entry, bool) {
 	i, ok := s.byID[id]
 	if !ok {
 		return nil, false
@@ -144,7 +145,7 @@ func (s *set) find(id userID) (*entry, bool) {
 }
 
 // findAEAD is find for those who may use AEAD.
-func (s *set) findAEAD(id userID) (*entry, bool) {
+func (s *set) findAEAD(id match.UserID) (*entry, bool) {
 	i, ok := s.byID[id]
 	if !ok || int(i) >= len(s.blocks) {
 		return nil, false

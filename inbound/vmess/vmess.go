@@ -10,6 +10,7 @@ import (
 	"heki/adapter"
 	"heki/constant"
 	"heki/inbound"
+	"heki/inbound/internal/match"
 	"heki/internal/netio"
 	"heki/internal/protocol/vmess"
 	"heki/option"
@@ -25,7 +26,7 @@ type Inbound struct {
 	patience   time.Duration // for a turn to scan
 	memory     *Memory
 	users      atomic.Pointer[set]
-	recent     recent
+	recent     match.Recent[keys, *keys]
 	legacy     legacyTable
 	clockNoted atomic.Int64 // when a wrong clock was last logged, unix seconds
 }

@@ -1,4 +1,4 @@
-package vmess
+package match
 
 import (
 	"hash/maphash"
@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// filter tells what it sees for the first time. It keeps a keyed hash of 64 bits of each thing, in two
+// Filter tells what it sees for the first time. It keeps a keyed hash of 64 bits of each thing, in two
 // halves that take turns: a false alarm has a chance of 2^-43 when full.
-type filter struct {
+type Filter struct {
 	seed   maphash.Seed
 	period time.Duration
 	limit  int
@@ -18,21 +18,23 @@ type filter struct {
 	now, old map[uint64]struct{}
 }
 
-func newFilter(period time.Duration, limit int) *filter {
-	return &filter{seed: maphash.MakeSeed(), period: period, limit: limit, now: make(map[uint64]struct{})}
+// NewFilter returns one that remembers for period at least and for twice that at most, but no more than
+// limit things in each half: one that is full forgets earlier. It costs 12 bytes a thing.
+func NewFilter(period time.Duration, limit int) *Filter {
+	return &Filter{seed: maphash.MakeSeed(), period: period, limit: limit, now: make(map[uint64]struct{})}
 }
 
-// first reports whether the parts were not seen before, and notes them.
-func (f *filter) first(now time.Time, parts ...[]byte) bool {
+// First reports whether the parts were not seen before, and notes them.
+func (f *Filter) First(now time.Time, parts ...[]byte) bool {
 	return f.see(now, f.hash(parts), true)
 }
 
-// has reports whether the parts were seen before.
-func (f *filter) has(now time.Time, parts ...[]byte) bool {
+// Has reports whether the parts were seen before.
+func (f *Filter) Has(now time.Time, parts ...[]byte) bool {
 	return !f.see(now, f.hash(parts), false)
 }
 
-func (f *filter) hash(parts [][]byte) uint64 {
+func (f *Filter) hash(parts [][]byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(f.seed)
 	for _, p := range parts {
@@ -41,7 +43,7 @@ func (f *filter) hash(parts [][]byte) uint64 {
 	return h.Sum64()
 }
 
-func (f *filter) see(now time.Time, key uint64, note bool) bool {
+func (f *Filter) see(now time.Time, key uint64, note bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.turnLocked(now)
@@ -58,7 +60,7 @@ func (f *filter) see(now time.Time, key uint64, note bool) bool {
 }
 
 // turnLocked begins a new half when the period is over or the half is full.
-func (f *filter) turnLocked(now time.Time) {
+func (f *Filter) turnLocked(now time.Time) {
 	age := now.Sub(f.since)
 	switch {
 	case age < 0: // the clock was corrected: rather remember for longer

@@ -1,4 +1,7 @@
-package vmess
+// Package match is what inbounds share that find out by trial whose key a client has: who came from an
+// address last, who came lately, whose turn it is to search, what was seen before, and who failed too
+// often.
+package match
 
 import (
 	"encoding/binary"
@@ -10,9 +13,9 @@ import (
 )
 
 const (
-	// sourceUsers is how many users are remembered of one address: homes have a few, carriers that put
+	// SourceUsers is how many users are remembered of one address: homes have a few, carriers that put
 	// many behind one address many.
-	sourceUsers = 8
+	SourceUsers = 8
 	// sourceExpiry is how long an address is remembered after its last request.
 	sourceExpiry = 24 * time.Hour
 	// sourceLimit bounds the addresses in each half: 9 MiB.
@@ -23,23 +26,28 @@ const (
 // come again. That decides nothing: whoever comes has to authenticate. IPv6 addresses count by their
 // /64. It holds no credentials.
 type Sources struct {
+	mark  string
 	limit int
 
 	mu       sync.Mutex
 	now, old map[sourceKey]source
 }
 
+// UserID names a user across sets and restarts without being a credential.
+type UserID uint64
+
 type sourceKey [16]byte
 
 // source is the users of an address, the last one first.
 type source struct {
-	users [sourceUsers]userID
+	users [SourceUsers]UserID
 	n     uint8
 	seen  uint32 // unix seconds
 }
 
-func newSources() *Sources {
-	return &Sources{limit: sourceLimit, now: make(map[sourceKey]source)}
+// NewSources returns an empty memory. mark begins its files: one line that names the protocol.
+func NewSources(mark string) *Sources {
+	return &Sources{mark: mark, limit: sourceLimit, now: make(map[sourceKey]source)}
 }
 
 func keyOf(addr netip.Addr) sourceKey {
@@ -50,8 +58,8 @@ func keyOf(addr netip.Addr) sourceKey {
 	return key
 }
 
-// lookup writes the users of addr to users, the last one first, and returns how many there are.
-func (s *Sources) lookup(addr netip.Addr, now time.Time, users *[sourceUsers]userID) int {
+// Lookup writes the users of addr to users, the last one first, and returns how many there are.
+func (s *Sources) Lookup(addr netip.Addr, now time.Time, users *[SourceUsers]UserID) int {
 	if !addr.IsValid() {
 		return 0
 	}
@@ -73,8 +81,8 @@ func (s *Sources) getLocked(key sourceKey) (source, bool) {
 	return known, ok
 }
 
-// note puts user first among those of addr.
-func (s *Sources) note(addr netip.Addr, user userID, now time.Time) {
+// Note puts user first among those of addr.
+func (s *Sources) Note(addr netip.Addr, user UserID, now time.Time) {
 	if !addr.IsValid() {
 		return
 	}
@@ -87,7 +95,7 @@ func (s *Sources) note(addr netip.Addr, user userID, now time.Time) {
 		at++
 	}
 	if at == int(known.n) {
-		if known.n < sourceUsers {
+		if known.n < SourceUsers {
 			known.n++
 		}
 		at = int(known.n) - 1
@@ -106,11 +114,8 @@ func (s *Sources) putLocked(key sourceKey, known source) {
 	s.now[key] = known
 }
 
-// Forms of Export: a mark, then entries of key, seconds, number of users and the users.
-const (
-	sourcesMark = "heki vmess sources 1\n"
-	sourceFront = 16 + 4 + 1
-)
+// sourceFront is what an entry of Export has before its users in bytes: key, seconds, number of users.
+const sourceFront = 16 + 4 + 1
 
 var errSources = errors.New("not a file of known sources")
 
@@ -119,7 +124,7 @@ var errSources = errors.New("not a file of known sources")
 func (s *Sources) Export() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := []byte(sourcesMark)
+	b := []byte(s.mark)
 	for key, known := range s.old {
 		if _, newer := s.now[key]; !newer {
 			b = appendSource(b, key, known)
@@ -143,10 +148,10 @@ func appendSource(b []byte, key sourceKey, known source) []byte {
 
 // Import adds what Export returned, less what has expired. On error nothing is added.
 func (s *Sources) Import(b []byte, now time.Time) error {
-	if len(b) < len(sourcesMark) || string(b[:len(sourcesMark)]) != sourcesMark {
+	if len(b) < len(s.mark) || string(b[:len(s.mark)]) != s.mark {
 		return errSources
 	}
-	b = b[len(sourcesMark):]
+	b = b[len(s.mark):]
 	read := make(map[sourceKey]source)
 	for len(b) > 0 {
 		key, known, n, err := parseSource(b)
@@ -177,11 +182,11 @@ func parseSource(b []byte) (key sourceKey, known source, n int, err error) {
 	known.seen = binary.BigEndian.Uint32(b[16:])
 	known.n = b[20]
 	n = sourceFront + 8*int(known.n)
-	if known.n > sourceUsers || known.n == 0 || len(b) < n {
+	if known.n > SourceUsers || known.n == 0 || len(b) < n {
 		return key, known, 0, fmt.Errorf("%w: %d users of one address in %d bytes", errSources, known.n, len(b))
 	}
 	for i := range int(known.n) {
-		known.users[i] = userID(binary.BigEndian.Uint64(b[sourceFront+8*i:]))
+		known.users[i] = UserID(binary.BigEndian.Uint64(b[sourceFront+8*i:]))
 	}
 	return key, known, n, nil
 }

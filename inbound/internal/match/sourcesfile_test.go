@@ -1,4 +1,4 @@
-package vmess
+package match
 
 import (
 	"bytes"
@@ -11,12 +11,12 @@ import (
 func TestSaveLoad(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "sources")
-	s := newSources()
+	s := NewSources(testMark)
 	if err := s.Load(path, someTime); err != nil {
 		t.Errorf("no file: %v", err)
 	}
 	for i := range 2 { // the second save replaces a file
-		s.note(addrOf(i), userID(i+1), someTime)
+		s.Note(addrOf(i), UserID(i+1), someTime)
 		if err := s.Save(path); err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +25,7 @@ func TestSaveLoad(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	again := newSources()
+	again := NewSources(testMark)
 	if err := again.Load(path, someTime); err != nil || len(again.now) != 2 {
 		t.Errorf("%d addresses, %v", len(again.now), err)
 	}
@@ -45,7 +45,7 @@ func TestSaveLoad(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := newSources().Load(path, someTime); !errors.Is(err, errSources) {
+		if err := NewSources(testMark).Load(path, someTime); !errors.Is(err, errSources) {
 			t.Errorf("a file of %d bytes: %v", len(bad), err)
 		}
 	}

@@ -1,4 +1,4 @@
-package vmess
+package match
 
 import (
 	"errors"
@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
+// maxMark bounds a mark in bytes.
+const maxMark = 64
+
 // maxSourcesFile bounds the file in bytes: both halves full, every entry at its longest.
-const maxSourcesFile = len(sourcesMark) + 2*sourceLimit*(sourceFront+8*sourceUsers)
+const maxSourcesFile = maxMark + 2*sourceLimit*(sourceFront+8*SourceUsers)
 
 // Load adds what Save wrote to path. A file that is not there is nothing to add.
 func (s *Sources) Load(path string, now time.Time) error {

@@ -1,4 +1,4 @@
-package vmess
+package match
 
 import (
 	"encoding/binary"
@@ -19,11 +19,11 @@ func TestFilter(t *testing.T) {
 		{"after two periods", 8*time.Minute + time.Second, true},
 		{"when the clock went back", -time.Hour, false},
 	} {
-		f := newFilter(4*time.Minute, 100)
-		if !f.first(start, []byte("a"), []byte("b")) {
+		f := NewFilter(4*time.Minute, 100)
+		if !f.First(start, []byte("a"), []byte("b")) {
 			t.Error("the first time is not the first")
 		}
-		if got := f.first(start.Add(tt.after), []byte("a"), []byte("b")); got != tt.fresh {
+		if got := f.First(start.Add(tt.after), []byte("a"), []byte("b")); got != tt.fresh {
 			t.Errorf("%s: fresh is %v", tt.name, got)
 		}
 	}
@@ -32,15 +32,15 @@ func TestFilter(t *testing.T) {
 // Whatever the traffic in between, nothing is forgotten within the period.
 func TestFilterKeepsItsPeriod(t *testing.T) {
 	const period = 240
-	f := newFilter(period*time.Second, 1<<20)
+	f := NewFilter(period*time.Second, 1<<20)
 	start := time.Unix(1_700_000_000, 0)
 	for sec := range 1000 {
 		now := start.Add(time.Duration(sec) * time.Second)
-		if !f.first(now, number(sec)) {
+		if !f.First(now, number(sec)) {
 			t.Fatalf("%d s: a new thing is old", sec)
 		}
 		for back := 0; back <= period && back <= sec; back += 40 {
-			if !f.has(now, number(sec-back)) {
+			if !f.Has(now, number(sec-back)) {
 				t.Fatalf("%d s: forgot what it saw %d s ago", sec, back)
 			}
 		}
@@ -50,15 +50,15 @@ func TestFilterKeepsItsPeriod(t *testing.T) {
 func number(n int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
 func TestFilterIsBounded(t *testing.T) {
-	f := newFilter(time.Hour, 100)
+	f := NewFilter(time.Hour, 100)
 	now := time.Unix(1_700_000_000, 0)
 	for i := range 10_000 {
-		f.first(now, number(i))
+		f.First(now, number(i))
 		if n := len(f.now) + len(f.old); n > 200 {
 			t.Fatalf("%d things after %d", n, i)
 		}
 	}
-	if !f.has(now, number(9_950)) {
+	if !f.Has(now, number(9_950)) {
 		t.Error("forgot one of the last hundred")
 	}
 }
