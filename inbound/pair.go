@@ -7,7 +7,12 @@ import (
 	"sync"
 
 	"heki/option"
+	"heki/transport"
 )
+
+// Behind puts t, obfuscation that is no transport of the options, between TCP or TLS and the protocol.
+// It is for before Start.
+func (s *Stream) Behind(t transport.Server) { s.transport = t }
 
 // Pair is one inbound that listens on TCP and UDP of the same addresses and port, or on one of them.
 // It is what a protocol with both embeds.

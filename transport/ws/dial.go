@@ -3,7 +3,6 @@ package ws
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha1"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -63,15 +62,9 @@ func (d *Dialer) upgrade(c *netio.Conn) error {
 		return err
 	}
 	accept, _ := r.Get("Sec-WebSocket-Accept")
-	if r.Status != 101 || string(accept) != acceptKey(key) {
+	if r.Status != 101 || string(accept) != web.AcceptKey(key) {
 		return fmt.Errorf("%w: status %d", ErrNoUpgrade, r.Status)
 	}
 	_, err = c.Discard(n)
 	return err
-}
-
-// acceptKey is what a server answers to a key. RFC 6455 §4.2.2.
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
 }

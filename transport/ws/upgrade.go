@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"heki/transport/internal/http1"
+	"heki/transport/internal/web"
 )
 
 const protocolHeader = "Sec-WebSocket-Protocol"
@@ -94,7 +95,7 @@ func (s *Server) accept(r *http1.Request, early bool) []byte {
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\n"...)
 	b = http1.AppendServerDate(b, s.site.Name, time.Now())
 	b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "...)
-	b = append(append(b, acceptKey(string(key))...), "\r\n"...)
+	b = append(append(b, web.AcceptKey(string(key))...), "\r\n"...)
 	if protocol, n := r.Get(protocolHeader); n > 0 && early {
 		b = append(b, protocolHeader+": "...)
 		b = append(b, protocol...)
