@@ -17,6 +17,8 @@ func build(tag string, n *Node, local option.Stream) option.Inbound {
 	switch n.Protocol {
 	case constant.TypeTrojan:
 		in.Options = &option.Trojan{Stream: s}
+	case constant.TypeAnyTLS:
+		in.Options = &option.AnyTLS{Stream: s, PaddingScheme: slices.Clone(n.PaddingScheme)}
 	case constant.TypeVMess:
 		in.Options = &option.VMess{Stream: s, Legacy: n.AlterID > 0}
 	default:

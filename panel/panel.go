@@ -29,6 +29,13 @@ type Client interface {
 	ReportOnline(ctx context.Context, online []meter.Online) error
 }
 
+// Brittle is implemented by clients of panels that break off a traffic report at a user who is gone,
+// having billed those before. Users whom the panel may not know are reported last and one by one.
+type Brittle interface {
+	// Knows tells whether the panel's last list had the user.
+	Knows(id int64) bool
+}
+
 // MaxReport is the number of users in one ReportTraffic call. PHP refuses bodies above
 // post_max_size (8 MB by default) and a small call is soon settled.
 const MaxReport = 1000

@@ -41,10 +41,27 @@ func (a *actor) reportStep(ctx context.Context) {
 // reportTraffic sends all that is due, in portions that are settled one by one, and stops at the
 // first that fails.
 func (a *actor) reportTraffic(ctx context.Context) error {
-	least := a.least(a.entry().limits.Report.MinTrafficKB, func(n *Node) int64 { return n.MinTraffic })
-	portions := a.roster.Len()/MaxReport + 2 // new traffic must not keep us here
+	p := meter.Portion{
+		MinBytes: a.least(a.entry().limits.Report.MinTrafficKB, func(n *Node) int64 { return n.MinTraffic }),
+		Limit:    MaxReport,
+	}
+	brittle, ok := a.entry().client.(Brittle)
+	if !ok {
+		return a.sendAll(ctx, p)
+	}
+	p.Only = brittle.Knows
+	if err := a.sendAll(ctx, p); err != nil {
+		return err
+	}
+	p.Limit, p.Only = 1, nil
+	return a.sendAll(ctx, p)
+}
+
+// sendAll sends what p says until nothing is left.
+func (a *actor) sendAll(ctx context.Context, p meter.Portion) error {
+	portions := a.roster.Len()/p.Limit + 2 // new traffic must not keep us here
 	for range portions {
-		batch, ok, err := a.outbox.NextUpTo(least, MaxReport)
+		batch, ok, err := a.outbox.Next(p)
 		if err != nil {
 			a.disk(err)
 			return err
@@ -55,7 +72,7 @@ func (a *actor) reportTraffic(ctx context.Context) error {
 		if err := a.send(ctx, batch); err != nil {
 			return err
 		}
-		if len(batch.Users) < MaxReport {
+		if len(batch.Users) < p.Limit {
 			return nil
 		}
 	}

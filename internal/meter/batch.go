@@ -68,11 +68,11 @@ func (t *table) add(users []Traffic) {
 	}
 }
 
-// split takes at most limit users (0 is all) with at least minBytes each out of the table.
-func (t *table) split(minBytes int64, limit int) []Traffic {
+// split takes p out of the table.
+func (t *table) split(p Portion) []Traffic {
 	var out, rest []Traffic
 	for _, u := range t.users {
-		if u.Up+u.Down >= minBytes && (limit <= 0 || len(out) < limit) {
+		if u.Up+u.Down >= p.MinBytes && (p.Limit <= 0 || len(out) < p.Limit) && (p.Only == nil || p.Only(u.ID)) {
 			out = append(out, u)
 		} else {
 			rest = append(rest, u)

@@ -95,16 +95,15 @@ func (j *Journal) Append(b Batch) error {
 	return j.saveLocked()
 }
 
-// Send merges b into what is pending, then moves the users with at least minBytes there, at most limit
-// of them (0 is all), into one batch that is recorded as sent. ok is false when there is none. With an
-// error nothing may be sent; all bytes, b's too, stay pending.
-func (j *Journal) Send(b Batch, minBytes int64, limit int) (out Batch, ok bool, err error) {
+// Send merges b into what is pending, then moves p of that into one batch that is recorded as sent. ok is
+// false when there is none. With an error nothing may be sent; all bytes, b's too, stay pending.
+func (j *Journal) Send(b Batch, p Portion) (out Batch, ok bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.mergeLocked(b); err != nil {
 		return Batch{}, false, err
 	}
-	users := j.pending.split(minBytes, limit)
+	users := j.pending.split(p)
 	if len(users) == 0 {
 		return Batch{}, false, j.saveLocked()
 	}

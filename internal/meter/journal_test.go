@@ -46,11 +46,11 @@ func TestJournalLife(t *testing.T) {
 	if got := j.Pending(); len(got) != 1 || !reflect.DeepEqual(got[0], want) {
 		t.Fatalf("pending = %+v, want %+v", got, want)
 	}
-	first, ok, err := j.Send(batchOf("c", Traffic{1, "alice", 1, 1}), 10, 0)
+	first, ok, err := j.Send(batchOf("c", Traffic{1, "alice", 1, 1}), Portion{MinBytes: 10})
 	if err != nil || !ok || first.Bytes() != 42 || first.Node != want.Node {
 		t.Fatalf("Send = %+v, %v, %v", first, ok, err)
 	}
-	if _, ok, err := j.Send(Batch{}, 10, 0); ok || err != nil {
+	if _, ok, err := j.Send(Batch{}, Portion{MinBytes: 10}); ok || err != nil {
 		t.Fatalf("Send below the minimum = %v, %v", ok, err)
 	}
 	j = reopen(t, dir)
@@ -66,7 +66,7 @@ func TestJournalLife(t *testing.T) {
 	if got := j.Pending(); got[0].Bytes() != 43 || len(j.Held()) != 0 {
 		t.Fatalf("returned = %+v", got)
 	}
-	second, _, err := j.Send(Batch{}, 0, 1)
+	second, _, err := j.Send(Batch{}, Portion{Limit: 1})
 	must(err)
 	must(j.Settle(second.ID))
 	if err := j.Settle(second.ID); err == nil {
@@ -88,7 +88,7 @@ func TestJournalHeldBounded(t *testing.T) {
 	dir := t.TempDir()
 	j := reopen(t, dir)
 	for i := range 3 * maxHeld {
-		b, _, err := j.Send(batchOf(fmt.Sprint(i), Traffic{int64(i%2) + 1, "u", 1, 1}), 0, 0)
+		b, _, err := j.Send(batchOf(fmt.Sprint(i), Traffic{int64(i%2) + 1, "u", 1, 1}), Portion{})
 		if err == nil {
 			err = j.Hold(b.ID)
 		}

@@ -136,19 +136,20 @@ func (o *Outbox) Checkpoint() error {
 	return err
 }
 
-// Next returns the batch to report now: all counters and all that is pending of users with at least
-// minBytes together; the others stay pending. It is journalled as in flight before Next returns. The
-// caller must end it with Done. ok is false when there is nothing to report.
+// Portion says what goes out in one report; the rest stays pending. The zero value is everything.
+type Portion struct {
+	MinBytes int64               // only users with as much, up and down together
+	Limit    int                 // users at most, for panels that bound a request; 0 is all
+	Only     func(id int64) bool // only these users; nil is all
+}
+
+// Next returns the batch to report now: all counters and all that is pending, of which p. It is journalled
+// as in flight before Next returns. The caller must end it with Done. ok is false when there is nothing to
+// report.
 //
 // With an error nothing may be reported: either the disk does not take it, all bytes are kept, or
 // ErrInFlight, the batch before has no outcome yet.
-func (o *Outbox) Next(minBytes int64) (b Batch, ok bool, err error) {
-	return o.NextUpTo(minBytes, 0)
-}
-
-// NextUpTo is Next for at most limit users (0 is all), for panels that bound a request. The others stay
-// pending: call it again after Done until ok is false.
-func (o *Outbox) NextUpTo(minBytes int64, limit int) (b Batch, ok bool, err error) {
+func (o *Outbox) Next(p Portion) (b Batch, ok bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.flight != "" {
@@ -157,7 +158,7 @@ func (o *Outbox) NextUpTo(minBytes int64, limit int) (b Batch, ok bool, err erro
 	if _, err := o.recoverLocked(Hold); err != nil {
 		return Batch{}, false, err
 	}
-	b, ok, err = o.journal.Send(o.node.Take(), minBytes, limit)
+	b, ok, err = o.journal.Send(o.node.Take(), p)
 	o.node.Forget()
 	if ok {
 		o.flight = b.ID

@@ -31,7 +31,7 @@ func (o *Outbox) count(t *testing.T, id, up int64) {
 // next is Next that must succeed and return want bytes up of user 1; want 0 is no batch.
 func (o *Outbox) next(t *testing.T, minBytes, want int64) Batch {
 	t.Helper()
-	b, ok, err := o.Next(minBytes)
+	b, ok, err := o.Next(Portion{MinBytes: minBytes})
 	if err != nil || ok != (want != 0) || sum(b)[1][0] != want {
 		t.Fatalf("Next(%d) = %+v, %v, %v, want %d bytes of user 1", minBytes, b, ok, err, want)
 	}
@@ -70,7 +70,7 @@ func TestOutboxOutcomes(t *testing.T) {
 			if users, bytes := o.Backlog(); users != 1 || bytes != 5 {
 				t.Errorf("in flight: backlog = %d users, %d bytes", users, bytes)
 			}
-			if _, _, err := o.Next(0); !errors.Is(err, ErrInFlight) {
+			if _, _, err := o.Next(Portion{MinBytes: 0}); !errors.Is(err, ErrInFlight) {
 				t.Errorf("a second Next = %v, want ErrInFlight", err)
 			}
 			if err := o.Done(b, tt.outcome); err != nil {
@@ -91,7 +91,7 @@ func TestOutboxThreshold(t *testing.T) {
 	o := newOutbox(t, t.TempDir())
 	o.count(t, 1, 30)
 	o.count(t, 2, 50)
-	b, ok, err := o.Next(40)
+	b, ok, err := o.Next(Portion{MinBytes: 40})
 	if err != nil || !ok || len(b.Users) != 1 || b.Users[0].ID != 2 {
 		t.Fatalf("Next(40) = %+v, %v, %v", b, ok, err)
 	}
@@ -107,9 +107,9 @@ func TestOutboxThreshold(t *testing.T) {
 		o.count(t, id+1, 1)
 	}
 	for _, want := range []int{2, 2, 1, 0} {
-		b, ok, err := o.NextUpTo(0, 2)
+		b, ok, err := o.Next(Portion{Limit: 2})
 		if err != nil || len(b.Users) != want || ok != (want > 0) {
-			t.Fatalf("NextUpTo = %+v, %v, %v, want %d users", b, ok, err, want)
+			t.Fatalf("Next = %+v, %v, %v, want %d users", b, ok, err, want)
 		}
 		if ok {
 			if err := o.Done(b, Accepted); err != nil {
@@ -230,7 +230,7 @@ func TestOutboxDiskFull(t *testing.T) {
 			t.Errorf("%s: Checkpoint = %v, want %v", op, err, full)
 		}
 		o.count(t, 1, 5)
-		if _, ok, err := o.Next(0); ok || !errors.Is(err, full) {
+		if _, ok, err := o.Next(Portion{MinBytes: 0}); ok || !errors.Is(err, full) {
 			t.Errorf("%s: Next = %v, %v, want %v", op, ok, err, full)
 		}
 	}

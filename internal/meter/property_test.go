@@ -157,7 +157,7 @@ func (w *world) note(err error) {
 
 // report sends a batch to a panel in a random mood.
 func (w *world) report() {
-	b, ok, err := w.outbox.NextUpTo(w.rng.Int64N(8000), w.rng.IntN(4))
+	b, ok, err := w.outbox.Next(Portion{MinBytes: w.rng.Int64N(8000), Limit: w.rng.IntN(4)})
 	w.note(err)
 	if !ok {
 		return
@@ -210,7 +210,7 @@ func (w *world) crash() {
 		}
 		return errCrash
 	}
-	b, ok, err := w.outbox.Next(0)
+	b, ok, err := w.outbox.Next(Portion{})
 	w.note(err)
 	outcome, arrived := w.answer()
 	if ok && arrived {

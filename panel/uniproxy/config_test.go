@@ -193,7 +193,7 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"vmess without a network", `{"protocol":"vmess","server_port":1,"tls":1` + tail, "network is missing"},
 		{"tuic", `{"protocol":"tuic","server_port":1` + tail, "node 3 is tuic, which this version does not serve"},
 		{"hysteria2", `{"protocol":"hysteria","server_port":8443,"version":2,"up_mbps":0,"obfs-password":"pw"` + tail, "node 3 is hysteria"},
-		{"anytls", `{"protocol":"anytls","server_port":8443,"padding_scheme":["stop=8"]` + tail, "node 3 is anytls"},
+		{"naive", `{"protocol":"naive","server_port":8443,"padding_scheme":["stop=8"]` + tail, "node 3 is naive"},
 		{"tuic", `{"protocol":"tuic","server_port":8443,"auth_timeout":"3s"` + tail, "node 3 is tuic"},
 		{"naive", `{"protocol":"naive","server_port":443` + tail, "node 3 is naive"},
 		{"mieru", `{"protocol":"mieru","server_port":2999,"transport":"TCP"` + tail, "node 3 is mieru"},
