@@ -14,13 +14,14 @@ import (
 	"heki/internal/protocol/muxcool"
 	"heki/internal/protocol/packetaddr"
 	"heki/internal/protocol/singmux"
+	"heki/internal/protocol/uot"
 	"heki/internal/protocol/wire"
 	"heki/option"
 )
 
 // Dispatcher hands authenticated streams and packet sessions to the router, after what clients put
-// between their protocol and the payload: Mux.Cool with XUDP, sing-mux, packetaddr. One serves one
-// inbound.
+// between their protocol and the payload: Mux.Cool with XUDP, sing-mux, packetaddr, UDP over TCP. One
+// serves one inbound.
 type Dispatcher struct {
 	router    adapter.Router
 	log       *slog.Logger
@@ -42,14 +43,17 @@ func NewDispatcher(env Env, o *option.Stream) *Dispatcher {
 // Close ends the packet sessions that are waiting for their client to come back.
 func (d *Dispatcher) Close() { d.sessions.Close() }
 
-// Stream routes conn to md.Destination, or takes it apart when that is Mux.Cool's or sing-mux's. It
-// owns conn.
+// Stream routes conn to md.Destination, or takes it apart when that is Mux.Cool's, sing-mux's or UDP
+// over TCP's. It owns conn.
 func (d *Dispatcher) Stream(ctx context.Context, conn wire.Conn, md *adapter.Metadata) error {
 	switch {
 	case muxcool.IsMuxDestination(md.Destination):
 		return d.muxCool(ctx, conn, md)
 	case singmux.IsDestination(md.Destination):
 		return d.singMux(ctx, conn, md)
+	}
+	if legacy, ok := uot.IsDestination(md.Destination); ok {
+		return d.packetsOverStream(ctx, conn, md, legacy)
 	}
 	return d.router.RouteConn(ctx, conn, md)
 }

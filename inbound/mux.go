@@ -14,6 +14,7 @@ import (
 	"heki/internal/netio"
 	"heki/internal/protocol/muxcool"
 	"heki/internal/protocol/singmux"
+	"heki/internal/protocol/uot"
 	"heki/internal/protocol/wire"
 )
 
@@ -22,7 +23,7 @@ var errNoMultiplex = errors.New("sing-mux is off: set multiplex.enabled in the i
 
 // muxCool serves the streams of a Mux.Cool connection.
 func (d *Dispatcher) muxCool(ctx context.Context, conn wire.Conn, md *adapter.Metadata) error {
-	return d.muxed(ctx, md, func(ctx context.Context, h *muxHandler) error {
+	return d.Muxed(ctx, md, func(ctx context.Context, h *MuxHandler) error {
 		return muxcool.Serve(ctx, conn, muxcool.Options{
 			Handler:  h,
 			Registry: d.sessions,
@@ -44,7 +45,7 @@ func (d *Dispatcher) singMux(ctx context.Context, conn wire.Conn, md *adapter.Me
 		d.noteNoMultiplex(ctx, md)
 		return errors.Join(errNoMultiplex, conn.Close())
 	}
-	return d.muxed(ctx, md, func(ctx context.Context, h *muxHandler) error {
+	return d.Muxed(ctx, md, func(ctx context.Context, h *MuxHandler) error {
 		err := singmux.Serve(ctx, conn, singmux.Options{
 			Handler: h,
 			Ahead:   func(c net.Conn) wire.Conn { return netio.NewConn(c) },
@@ -66,35 +67,39 @@ func (d *Dispatcher) noteNoMultiplex(ctx context.Context, md *adapter.Metadata) 
 	}
 }
 
-// muxed runs serve, which ends with the user: a connection without streams has no lease that could
+// Muxed runs serve, which ends with the user: a connection without streams has no lease that could
 // cut it, so the first stream that finds the user gone does.
-func (d *Dispatcher) muxed(ctx context.Context, md *adapter.Metadata, serve func(context.Context, *muxHandler) error) error {
+func (d *Dispatcher) Muxed(ctx context.Context, md *adapter.Metadata, serve func(context.Context, *MuxHandler) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	err := serve(ctx, &muxHandler{d, *md, end})
+	err := serve(ctx, &MuxHandler{d, *md, end})
 	if cause := context.Cause(ctx); errors.Is(cause, adapter.ErrRemoved) {
 		return cause
 	}
 	return err
 }
 
-// muxHandler routes what a client opens inside a mux connection. Each has metadata of its own.
-type muxHandler struct {
+// MuxHandler routes what a client opens inside a mux connection. Each has metadata of its own.
+type MuxHandler struct {
 	d   *Dispatcher
 	md  adapter.Metadata
 	end context.CancelCauseFunc // ends the connection
 }
 
-// NewStream implements muxcool.Handler and singmux.Handler.
-func (h *muxHandler) NewStream(ctx context.Context, conn net.Conn, dst M.Socksaddr) {
+// NewStream implements the Handler of muxcool, singmux and anytls.
+func (h *MuxHandler) NewStream(ctx context.Context, conn net.Conn, dst M.Socksaddr) {
 	md := h.md
 	md.Destination = dst
 	defer recovered(h.d.log, &md, conn)
+	if legacy, ok := uot.IsDestination(dst); ok {
+		h.routed(h.d.packetsOverStream(ctx, netio.NewConn(conn), &md, legacy))
+		return
+	}
 	h.routed(h.d.router.RouteConn(ctx, conn, &md))
 }
 
 // NewPacket implements muxcool.Handler and singmux.Handler.
-func (h *muxHandler) NewPacket(ctx context.Context, conn N.PacketConn, dst M.Socksaddr) {
+func (h *MuxHandler) NewPacket(ctx context.Context, conn N.PacketConn, dst M.Socksaddr) {
 	md := h.md
 	md.Destination = dst
 	defer recovered(h.d.log, &md, conn)
@@ -102,8 +107,11 @@ func (h *muxHandler) NewPacket(ctx context.Context, conn N.PacketConn, dst M.Soc
 }
 
 // routed looks at why a stream ended.
-func (h *muxHandler) routed(err error) {
+func (h *MuxHandler) routed(err error) {
 	if errors.Is(err, adapter.ErrRemoved) {
-		h.end(err)
+		h.End()
 	}
 }
+
+// End closes the connection of a user who is gone. It does not block.
+func (h *MuxHandler) End() { h.end(adapter.ErrRemoved) }

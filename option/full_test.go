@@ -102,7 +102,7 @@ func TestFullFile(t *testing.T) {
 var anyValue = []string{
 	"Options.Schema", "Log.Disabled", "Log.Timestamp",
 	"Listen.ReuseAddr", "Listen.TCPFastOpen", "Listen.TCPMultiPath", "Listen.MPTCP",
-	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "TrojanUser.Password", "Panel.Key",
+	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "PasswordUser.Password", "Panel.Key",
 	"Direct.RoutingMark", "Direct.TCPFastOpen", "Direct.TCPMultiPath", "Transport.MaxEarlyData",
 	"Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
 	"Reality.Enabled",

@@ -17,6 +17,8 @@ func newInbound(typ string) InboundOptions {
 		return new(Trojan)
 	case constant.TypeVMess:
 		return new(VMess)
+	case constant.TypeAnyTLS:
+		return new(AnyTLS)
 	}
 	return nil
 }
@@ -42,8 +44,8 @@ type kind struct {
 
 var (
 	inboundKind = kind{
-		served:  []string{constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
-		planned: []string{"anytls", "hysteria2", "shadowsocks", "shadowsocksr"},
+		served:  []string{constant.TypeAnyTLS, constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
+		planned: []string{"hysteria2", "shadowsocks", "shadowsocksr"},
 		never: []string{
 			"bridge", "cloudflared", "direct", "http", "hysteria", "mixed", "naive", "redirect",
 			"shadowtls", "snell", "socks", "tor", "tproxy", "tuic", "tun",

@@ -70,7 +70,7 @@ func refusals(t reflect.Type) map[string]refusal {
 		return refusedVMess
 	case reflect.TypeFor[VMessUser]():
 		return refusedVMessUser
-	case reflect.TypeFor[VLESSUser](), reflect.TypeFor[TrojanUser]():
+	case reflect.TypeFor[VLESSUser](), reflect.TypeFor[PasswordUser]():
 		return refusedUser
 	case reflect.TypeFor[TLS]():
 		return refusedTLS

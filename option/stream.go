@@ -4,7 +4,7 @@ package option
 type Inbound struct {
 	Type    string         `json:"type"`
 	Tag     string         `json:"tag,omitempty"` // unique; default the type, then type-2, …
-	Options InboundOptions `json:"-"`             // *VLESS, *Trojan, *VMess
+	Options InboundOptions `json:"-"`             // *VLESS, *Trojan, *VMess, *AnyTLS, …
 }
 
 // InboundOptions is implemented by the options of every inbound type.
@@ -22,7 +22,7 @@ type VLESS struct {
 // Trojan configures a Trojan inbound.
 type Trojan struct {
 	Stream
-	Users []TrojanUser `json:"users,omitempty"` // empty when a panel feeds the inbound
+	Users []PasswordUser `json:"users,omitempty"` // empty when a panel feeds the inbound
 }
 
 // User is what every static user has beside its credential.
@@ -41,8 +41,8 @@ type VLESSUser struct {
 	Flow string `json:"flow,omitempty"` // "" or xtls-rprx-vision
 }
 
-// TrojanUser is one static Trojan user.
-type TrojanUser struct {
+// PasswordUser is one static user of a protocol with passwords.
+type PasswordUser struct {
 	User
 	Password string `json:"password"`
 }

@@ -30,10 +30,16 @@ func (v *VLESS) Validate(at Path) error {
 func (t *Trojan) Validate(at Path) error {
 	var r report
 	r.join(t.Stream.Validate(at))
-	in := at.Key("users")
+	r.join(passwordUsers(at.Key("users"), t.Users))
+	return r.err()
+}
+
+// passwordUsers checks the users of one inbound and names the nameless.
+func passwordUsers(in Path, users []PasswordUser) error {
+	var r report
 	twins := newTwins(in, "password")
-	for i := range t.Users {
-		u := &t.Users[i]
+	for i := range users {
+		u := &users[i]
 		r.join(u.Validate(in.Index(i)))
 		r.join(twins.add(i, &u.User, u.Password))
 	}
@@ -54,7 +60,7 @@ func (u *VLESSUser) Validate(at Path) error {
 }
 
 // Validate checks the password and what every user has. The mistake never shows the password.
-func (u *TrojanUser) Validate(at Path) error {
+func (u *PasswordUser) Validate(at Path) error {
 	var r report
 	if u.Password == "" {
 		r.add(at.Key("password"), "is required, any text that is not empty")

@@ -49,6 +49,9 @@ func (r *Router) routePackets(ctx context.Context, conn N.PacketConn, md *adapte
 		return r.unreachable(ctx, conn, md, fmt.Errorf("listen for packets to %s: %w", md.Destination, err))
 	}
 	t.add(remote)
+	if err := succeeded(conn); err != nil {
+		return errors.Join(err, remote.Close())
+	}
 	p := &packetRelay{
 		client: conn, remote: remote, in: in, lease: lease,
 		guard: guard{router: r, md: *md, log: r.log},

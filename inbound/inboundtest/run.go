@@ -32,7 +32,9 @@ func Run(t *testing.T, p Protocol) {
 // several ways.
 func RunBody(t *testing.T, p Protocol) {
 	t.Run("echo", func(t *testing.T) { p.testEcho(t) })
-	t.Run("half-close", func(t *testing.T) { p.testHalfClose(t) })
+	if !p.NoHalfClose {
+		t.Run("half-close", func(t *testing.T) { p.testHalfClose(t) })
+	}
 	t.Run("first payload of 1 MiB", func(t *testing.T) { p.testFirstPayload(t) })
 	t.Run("split header", func(t *testing.T) { p.testSplitHeader(t) })
 }

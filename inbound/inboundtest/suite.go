@@ -31,6 +31,8 @@ type Protocol struct {
 	// Stream is the client's end of a TCP connection of a to dst over conn, whose header goes out with
 	// the first write. It is for protocols that encrypt: others leave it nil, Header and Answer say all.
 	Stream func(a adapter.Account, dst net.Addr, conn Conn) Conn
+	// NoHalfClose says that an end of one side is the end of both.
+	NoHalfClose bool
 	// Now is the server's clock. Nil is time.Now.
 	Now func() time.Time
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"heki/inbound"
+	"heki/inbound/anytls"
 	"heki/inbound/trojan"
 	"heki/inbound/vless"
 	"heki/inbound/vmess"
@@ -14,6 +15,7 @@ import (
 // process remember together.
 func inboundTypes(memory *vmess.Memory) *inbound.Registry {
 	r := inbound.NewRegistry()
+	anytls.Register(r)
 	trojan.Register(r)
 	vless.Register(r)
 	vmess.Register(r, memory)

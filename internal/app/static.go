@@ -108,6 +108,10 @@ func withoutUsers(in option.Inbound) option.Inbound {
 		bare := *o
 		bare.Users, bare.Limits = nil, nil
 		in.Options = &bare
+	case *option.AnyTLS:
+		bare := *o
+		bare.Users, bare.Limits = nil, nil
+		in.Options = &bare
 	}
 	return in
 }
@@ -129,12 +133,9 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 			accounts = append(accounts, a)
 		}
 	case *option.Trojan:
-		stream = &o.Stream
-		for i, u := range o.Users {
-			a := account(i, u.User)
-			a.Password = u.Password
-			accounts = append(accounts, a)
-		}
+		stream, accounts = &o.Stream, passwordAccounts(o.Users)
+	case *option.AnyTLS:
+		stream, accounts = &o.Stream, passwordAccounts(o.Users)
 	case *option.VMess:
 		stream = &o.Stream
 		for i, u := range o.Users {
@@ -151,6 +152,16 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 	}
 	l := option.MergeLimits(top, stream.Limits)
 	return meter.LimitsOf(&l, 0), meter.Limited(accounts, &l), nil
+}
+
+// passwordAccounts turns users with a password into accounts.
+func passwordAccounts(users []option.PasswordUser) []adapter.Account {
+	accounts := make([]adapter.Account, len(users))
+	for i, u := range users {
+		accounts[i] = account(i, u.User)
+		accounts[i].Password = u.Password
+	}
+	return accounts
 }
 
 func account(i int, u option.User) adapter.Account {
