@@ -29,11 +29,11 @@ func (s *Stream) reject(ctx context.Context, conn *netio.Conn, md *adapter.Metad
 		}
 		return
 	}
-	if s.tls != nil && s.transport == nil {
+	if s.security != nil && !s.o.TLS.HasReality() && s.transport == nil {
 		s.debug(ctx, "answered as a web server", md, transport.Decoy(ctx, conn))
 		return
 	}
-	drain(conn) // inside a web transport too: whoever is there knows its path, so it is no web site
+	drain(conn) // also where it is no web site: inside a transport, whose path one has to know, or REALITY
 }
 
 // fallback picks the server for a rejected stream: by ALPN first.

@@ -19,6 +19,7 @@ import (
 	"heki/option"
 	"heki/transport"
 	"heki/transport/proxyproto"
+	"heki/transport/reality"
 	"heki/transport/tcp"
 	"heki/transport/tls"
 )
@@ -38,7 +39,7 @@ type Stream struct {
 	handler       Handler
 	log           *slog.Logger
 	listeners     *tcp.Pool
-	tls           *tls.Server
+	security      security // nil without TLS
 	transport     transport.Server
 	trusted       []netip.Prefix // peers whose PROXY header is believed; none: all
 	ids           atomic.Uint32
@@ -63,15 +64,32 @@ func NewStream(env Env, tag, protocol string, o *option.Stream, h Handler) (*Str
 	if s.trusted, err = prefixes(o.TrustedProxies); err != nil {
 		return nil, err
 	}
-	if o.TLS != nil && o.TLS.Enabled {
-		if s.tls, err = tls.New(o.TLS, transport.ALPN(o.Transport)); err != nil {
-			return nil, fmt.Errorf("tls: %w", err)
-		}
+	if s.security, err = newSecurity(env, o, s.log); err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
 	}
 	if s.transport, err = transport.NewServer(o.Transport, s.trusted); err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
 	return s, nil
+}
+
+// security is what stands right on the TCP connection: TLS or REALITY.
+type security interface {
+	// Handshake answers a client and owns conn, which it closes when it fails.
+	Handshake(ctx context.Context, conn net.Conn) (*tls.Conn, error)
+}
+
+func newSecurity(env Env, o *option.Stream, log *slog.Logger) (security, error) {
+	switch {
+	case o.TLS.HasReality():
+		report := func(err error) {
+			log.Warn("nobody can use REALITY while its target does not fit; heki check --online looks at it", "err", err)
+		}
+		return reality.New(o.TLS, env.Time, report)
+	case o.TLS != nil && o.TLS.Enabled:
+		return tls.New(o.TLS, transport.ALPN(o.Transport))
+	}
+	return nil, nil
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {
@@ -308,10 +326,10 @@ func (s *Stream) unproxy(raw net.Conn, md *adapter.Metadata) (net.Conn, error) {
 }
 
 func (s *Stream) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
-	if s.tls == nil {
+	if s.security == nil {
 		return raw, nil
 	}
-	conn, err := s.tls.Handshake(ctx, raw)
+	conn, err := s.security.Handshake(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
