@@ -141,7 +141,7 @@ const smallScan = 512
 // nobody, each of whom costs a whole scan, leave cores to those who are.
 func (a *attempt) scan(users *set, id []byte) (*entry, int64, error) {
 	if len(users.blocks) > smallScan {
-		if err := a.in.memory.turns.Take(a.ctx, a.in.patience); err != nil {
+		if err := a.in.memory.turns.Take(a.ctx, a.md.Source.Addr(), a.in.patience); err != nil {
 			return nil, 0, err
 		}
 		defer a.in.memory.turns.Done()

@@ -15,7 +15,7 @@ type Memory struct {
 
 	authIDs  *match.Filter // auth ids of AEAD requests
 	sessions *match.Filter // body keys of requests
-	turns    match.Turns
+	turns    *match.Turns
 }
 
 // Times and bounds of the filters. A filter remembers for its period at least and for twice that at
