@@ -34,7 +34,7 @@ func mihomoProxy(road Road, port uint16, cert *Certificate, lane Lane) JSON {
 	out := JSON{"type": road.Protocol, "server": Loopback, "port": port, "udp": true}
 	sni := "sni"
 	switch road.Protocol {
-	case "trojan":
+	case "trojan", "anytls", "hysteria2":
 		out["password"] = lane.User.Password
 	case "vless":
 		out["uuid"], out["packet-encoding"], sni = lane.User.UUID, lane.Encoding, "servername"

@@ -19,7 +19,7 @@ func singBoxConfig(road Road, port uint16, cert *Certificate, lanes []Lane, port
 func singBoxOutbound(road Road, port uint16, cert *Certificate, lane Lane) JSON {
 	out := JSON{"type": road.Protocol, "tag": "out-" + lane.Name, "server": Loopback, "server_port": port}
 	switch road.Protocol {
-	case "trojan":
+	case "trojan", "anytls", "hysteria2":
 		out["password"] = lane.User.Password
 	case "vless":
 		out["uuid"], out["packet_encoding"] = lane.User.UUID, lane.Encoding

@@ -72,7 +72,7 @@ func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
 	for _, u := range users {
 		user := JSON{"name": u.Name}
 		switch r.Protocol {
-		case "trojan":
+		case "trojan", "anytls", "hysteria2":
 			user["password"] = u.Password
 		case "vmess":
 			user["uuid"], user["alterId"] = u.UUID, u.AlterID
