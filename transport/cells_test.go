@@ -33,6 +33,7 @@ var every = []*option.Transport{
 	{Type: "grpc", ServiceName: "/a/b|c"},
 	{Type: "httpupgrade", Path: "/up"},
 	{Type: "tcp_http_header"},
+	{Type: "ws", Path: "/early", MaxEarlyData: 2048},
 }
 
 // node is a port that serves a transport as an inbound does.

@@ -6,7 +6,6 @@ package httpupgrade
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -81,49 +80,25 @@ func (s *Server) match(r *http1.Request) int {
 }
 
 // ErrRefused says that a server does not upgrade.
-var ErrRefused = errors.New("the server does not upgrade")
+var ErrRefused = http1.ErrNoUpgrade
 
 // Dialer asks servers for streams. Its methods are safe for concurrent use.
-type Dialer struct {
-	path    string
-	hosts   []string
-	host    string
-	headers string
-}
+type Dialer struct{ upgrader *http1.Upgrader }
 
 // NewDialer prepares a dialer. host is asked for when o names none.
 func NewDialer(o *option.Transport, host string) (*Dialer, error) {
-	fields, err := web.RequestFields(o.Headers)
+	u, err := http1.NewUpgrader(o, host)
 	if err != nil {
 		return nil, err
 	}
-	return &Dialer{path: web.NewPath(o.Path).Encoded(), hosts: o.Host, host: host, headers: web.Lines(fields)}, nil
+	return &Dialer{u}, nil
 }
 
 // Dial asks on conn, which it owns, for a stream and returns that. ctx bounds the time until then.
 func (d *Dialer) Dial(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	c := netio.NewConn(conn)
-	if err := web.Within(ctx, conn, func() error { return d.upgrade(c) }); err != nil {
-		_ = c.Close()
-		c.Drop()
-		return nil, fmt.Errorf("upgrade: %w", err)
+	c, err := d.upgrader.Dial(ctx, conn, "", "", func(*http1.Response) bool { return true })
+	if err != nil {
+		return nil, err // a nil *netio.Conn would be no nil
 	}
 	return c, nil
-}
-
-func (d *Dialer) upgrade(c *netio.Conn) error {
-	_, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%s\r\n",
-		d.path, web.Pick(d.hosts, d.host), d.headers)
-	if err != nil {
-		return err
-	}
-	r, n, err := http1.ReadResponse(c)
-	if err != nil {
-		return err
-	}
-	if r.Status != 101 || !r.Has("Upgrade", "websocket") || !r.Has("Connection", "upgrade") {
-		return fmt.Errorf("%w: status %d", ErrRefused, r.Status)
-	}
-	_, err = c.Discard(n)
-	return err
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestDial(t *testing.T) {
-	o := option.Transport{Path: "/ü", Host: option.Listable[string]{"a.example"}, MaxEarlyData: 2048}
+	o := option.Transport{Path: "/ü", Host: option.Listable[string]{"a.example"}}
 	client, _, result := serve(t, newServer(t, o))
 	d, err := NewDialer(&o, "b.example")
 	if err != nil {
