@@ -50,6 +50,7 @@ func TestFallback(t *testing.T) {
 			web := harness.StartWeb(t)
 			raw, _ := startRaw(t, road, func(in harness.JSON) {
 				in["fallback"] = harness.JSON{"server": harness.Loopback, "server_port": web.Port}
+				in["handshake_timeout"] = "2s" // VMess waits so long for the 16 bytes that it needs to tell
 			})
 			for _, p := range probes(t, raw) {
 				t.Run(p.name, func(t *testing.T) {

@@ -2,6 +2,14 @@ module heki/test
 
 go 1.26.0
 
-require heki v0.0.0
+require (
+	github.com/sagernet/sing v0.9.4
+	heki v0.0.0
+)
+
+require (
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
 
 replace heki => ..

@@ -14,6 +14,8 @@ func rawRoads() map[string]harness.Road {
 		"vless/tcp-tls":  {Protocol: "vless", TLS: true},
 		"trojan/tcp":     {Protocol: "trojan"},
 		"trojan/tcp-tls": {Protocol: "trojan", TLS: true},
+		"vmess/tcp":      {Protocol: "vmess"},
+		"vmess/tcp-tls":  {Protocol: "vmess", TLS: true},
 	}
 }
 

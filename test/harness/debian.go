@@ -62,9 +62,12 @@ func debianBinary(name string, p debian) (string, error) {
 	}
 	cmd.Env = append(os.Environ(), libraries(path)...)
 	out, err := cmd.CombinedOutput()
-	if !strings.Contains(string(out), p.version) {
+	if err == nil && !strings.Contains(string(out), p.version) {
+		err = fmt.Errorf("this machine's archive has another one than %s", p.version)
+	}
+	if err != nil {
 		os.Remove(path)
-		return "", fmt.Errorf("this machine's %s is not %s (%v):\n%s", name, p.version, err, out)
+		return "", fmt.Errorf("%s: %w\n%s", name, err, out)
 	}
 	return path, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,13 +24,14 @@ type Way interface {
 	Dial(ctx context.Context, destination string) (Duplex, error)
 }
 
-// Raw speaks VLESS or Trojan by itself, over TCP or TLS. It does what the real clients do not:
+// Raw speaks VLESS, Trojan or VMess by itself, over TCP or TLS. It does what the real clients do not:
 // finish one direction and go on with the other, and send what no client sends.
 type Raw struct {
 	Road   Road
 	User   User
-	Server string      // host:port
-	TLS    *tls.Config // with Road.TLS
+	Server string        // host:port
+	TLS    *tls.Config   // with Road.TLS
+	Ahead  time.Duration // VMess: of the client's clock
 }
 
 // Dial implements Way.
@@ -37,6 +39,9 @@ func (r Raw) Dial(ctx context.Context, destination string) (Duplex, error) {
 	conn, err := r.Connect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if r.Road.Protocol == "vmess" {
+		return r.dialVMess(conn, destination)
 	}
 	request, err := r.Request(destination)
 	if err != nil {
@@ -72,6 +77,10 @@ func (r Raw) Connect(ctx context.Context) (Duplex, error) {
 
 // Request is the header that asks for a TCP connection to destination.
 func (r Raw) Request(destination string) ([]byte, error) {
+	if r.Road.Protocol == "vmess" {
+		_, request, err := r.vmess(destination)
+		return request, err
+	}
 	address, err := appendSocksAddress(nil, destination)
 	if err != nil {
 		return nil, err
@@ -133,7 +142,7 @@ func (r Raw) Probe(payload []byte, finish bool, patience time.Duration) (answer 
 		conn.CloseWrite()
 	}
 	answer, err = io.ReadAll(conn)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 		return answer, false, nil
 	}
 	return answer, true, nil // a reset is a way to close too
