@@ -16,7 +16,7 @@ type Lane struct {
 	Mux      bool   // Xray: Mux.Cool, eight connections in one
 	SingMux  string // sing-box and mihomo: h2mux, smux or yamux; "" is none
 	Padded   bool   // sing-box and mihomo: sing-mux with padding
-	UTLS     string // sing-box, mihomo: the browser whose TLS handshake is copied; "" is Go's own
+	UTLS     string // sing-box, mihomo; all with REALITY: the browser whose TLS handshake is copied; "" is Go's own
 	Extra    JSON   // keys of the client's own outbound, laid over those that the rest gives
 }
 

@@ -55,6 +55,10 @@ func mihomoProxy(road Road, port uint16, cert *Certificate, lane Lane) JSON {
 			out["client-fingerprint"] = lane.UTLS
 		}
 	}
+	if road.Reality != nil {
+		out["tls"], out[sni] = true, ServerName
+		road.Reality.mihomo(out, lane)
+	}
 	mihomoTransport(out, road)
 	if lane.SingMux != "" {
 		out["smux"] = JSON{"enabled": true, "protocol": lane.SingMux, "max-connections": 2, "min-streams": 4, "padding": lane.Padded}

@@ -40,6 +40,9 @@ func singBoxOutbound(road Road, port uint16, cert *Certificate, lane Lane) JSON 
 		}
 		out["tls"] = tls
 	}
+	if road.Reality != nil {
+		out["tls"] = road.Reality.singBox(lane)
+	}
 	if t := road.transport(); t != nil {
 		out["transport"] = t
 	}

@@ -13,7 +13,7 @@ func xrayConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports m
 			"protocol": "socks", "tag": "in-" + lane.Name, "listen": Loopback, "port": ports[lane.Name],
 			"settings": JSON{"auth": "noauth", "udp": true, "ip": Loopback},
 		})
-		out := JSON{"protocol": road.Protocol, "tag": "out-" + lane.Name, "settings": xraySettings(road, port, lane), "streamSettings": xrayStream(road, cert)}
+		out := JSON{"protocol": road.Protocol, "tag": "out-" + lane.Name, "settings": xraySettings(road, port, lane), "streamSettings": xrayStream(road, cert, lane)}
 		if lane.Mux {
 			out["mux"] = JSON{"enabled": true, "concurrency": 8, "xudpConcurrency": 8, "xudpProxyUDP443": "allow"}
 		}
@@ -42,7 +42,7 @@ func xraySettings(road Road, port uint16, lane Lane) JSON {
 	return JSON{"address": Loopback, "port": port, "id": lane.User.UUID, "encryption": "none"}
 }
 
-func xrayStream(road Road, cert *Certificate) JSON {
+func xrayStream(road Road, cert *Certificate, lane Lane) JSON {
 	s := JSON{"network": "tcp", "security": "none"}
 	switch road.Transport {
 	case "ws":
@@ -67,6 +67,9 @@ func xrayStream(road Road, cert *Certificate) JSON {
 			"serverName": ServerName, "pinnedPeerCertSha256": cert.SHA256,
 			"certificates": []JSON{{"usage": "verify", "certificateFile": cert.CAPath}}, // V2Ray knows no pins
 		}
+	}
+	if road.Reality != nil {
+		s["security"], s["realitySettings"] = "reality", road.Reality.xray(lane)
 	}
 	return s
 }

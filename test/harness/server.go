@@ -34,11 +34,12 @@ func Stranger() User {
 type Road struct {
 	Protocol    string // vless, trojan, vmess
 	TLS         bool
-	Transport   string // ws, httpupgrade, http, grpc, tcp_http_header; "" is plain TCP
-	EarlyData   int    // bytes that may travel in the WebSocket request; 0 is none
-	EarlyHeader string // header that carries them; empty: the path does
-	Multiplex   bool   // sing-mux is served
-	Multi       bool   // Xray, grpc: several chunks in one message
+	Transport   string   // ws, httpupgrade, http, grpc, tcp_http_header; "" is plain TCP
+	EarlyData   int      // bytes that may travel in the WebSocket request; 0 is none
+	EarlyHeader string   // header that carries them; empty: the path does
+	Multiplex   bool     // sing-mux is served
+	Multi       bool     // Xray, grpc: several chunks in one message
+	Reality     *Reality // in place of TLS; nil is none
 }
 
 // Path of the HTTP transports, and the name of the gRPC service.
@@ -84,6 +85,9 @@ func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
 	in["users"] = list
 	if r.TLS {
 		in["tls"] = JSON{"enabled": true, "server_name": ServerName, "certificate_path": cert.CertPath, "key_path": cert.KeyPath}
+	}
+	if r.Reality != nil {
+		in["tls"] = r.Reality.inbound()
 	}
 	if t := r.transport(); t != nil {
 		in["transport"] = t
