@@ -7,12 +7,8 @@ import (
 	"github.com/sagernet/sing/common/buf"
 )
 
-const (
-	// BatchSize is how many datagrams one system call moves at most.
-	BatchSize = 16
-	// overflow is the room in bytes for what a datagram has beyond a small buffer.
-	overflow = PacketSize - smallRead
-)
+// BatchSize is how many datagrams one system call moves at most.
+const BatchSize = 16
 
 // Datagram is one received datagram.
 type Datagram struct {
@@ -25,13 +21,12 @@ type Datagram struct {
 type Batch struct {
 	datagrams [BatchSize]Datagram
 	n         int
-	raw       rawBatch
 }
 
-var batches = sync.Pool{New: func() any { return newBatch() }}
+var batches = sync.Pool{New: func() any { return new(Batch) }}
 
-// Datagrams returns what was received, in order. The slice is valid until Put, and each buffer that
-// was taken has to be set to nil in it.
+// Datagrams returns what was received, in order. It is valid until Put. Whoever takes a buffer sets it
+// to nil there.
 func (b *Batch) Datagrams() []Datagram { return b.datagrams[:b.n] }
 
 // Put gives the batch back, and the buffers that nobody took.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -20,9 +21,14 @@ type mmsghdr struct {
 	len uint32
 }
 
-// rawBatch is the memory of a recvmmsg: a small buffer for each datagram, and room for the rest of
-// long ones. That room is touched, and so costs real memory, only once a long one has come.
-type rawBatch struct {
+// overflow is the room in bytes for what a datagram has beyond a small buffer.
+const overflow = PacketSize - smallRead
+
+// receiver is the memory of a recvmmsg, which is lent for the call alone: a small buffer for each
+// datagram, and room for the rest of long ones. That room is touched, and so costs real memory, only
+// once a long one has come.
+type receiver struct {
+	used     int // messages that the last call filled
 	messages [BatchSize]mmsghdr
 	iovecs   [BatchSize][2]unix.Iovec
 	names    [BatchSize]unix.RawSockaddrInet6 // large enough for both families
@@ -31,9 +37,10 @@ type rawBatch struct {
 	rest     []byte
 }
 
-func newBatch() *Batch {
-	b := &Batch{raw: rawBatch{rest: make([]byte, BatchSize*overflow)}}
-	r := &b.raw
+var receivers = sync.Pool{New: func() any { return newReceiver() }}
+
+func newReceiver() *receiver {
+	r := &receiver{rest: make([]byte, BatchSize*overflow), used: BatchSize}
 	for i := range r.messages {
 		h := &r.messages[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
@@ -41,8 +48,9 @@ func newBatch() *Batch {
 		h.SetIovlen(2)
 		r.iovecs[i][1].Base = &r.rest[i*overflow]
 		r.iovecs[i][1].SetLen(overflow)
+		h.Control = &r.controls[i][0]
 	}
-	return b
+	return r
 }
 
 // BatchReader receives several datagrams with one system call, and holds no buffer while it waits for
@@ -75,24 +83,24 @@ func (r *BatchReader) Read() (*Batch, error) {
 }
 
 func (r *BatchReader) read(fd uintptr) bool {
-	b := batches.Get().(*Batch)
-	b.raw.prepare(!r.local.IsValid())
+	m := receivers.Get().(*receiver)
+	defer receivers.Put(m)
+	m.prepare()
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
-			uintptr(unsafe.Pointer(&b.raw.messages[0])), BatchSize, unix.MSG_DONTWAIT, 0, 0)
+			uintptr(unsafe.Pointer(&m.messages[0])), BatchSize, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			for i := range int(n) {
-				b.datagrams[i] = b.raw.take(i, r.local)
+			m.used = int(n)
+			r.batch = batches.Get().(*Batch)
+			r.batch.n = m.used
+			for i := range m.used {
+				r.batch.datagrams[i] = m.take(i, r.local)
 			}
-			b.n = int(n)
-			r.batch = b
 			return true
 		case unix.EINTR, unix.ECONNREFUSED:
 			continue // an ICMP answer to an earlier datagram ends nothing
-		}
-		batches.Put(b)
-		if errno == unix.EAGAIN {
+		case unix.EAGAIN:
 			return false
 		}
 		r.err = &net.OpError{Op: "read", Net: "udp", Err: errno}
@@ -101,8 +109,8 @@ func (r *BatchReader) read(fd uintptr) bool {
 }
 
 // prepare makes everything ready that the last call changed.
-func (r *rawBatch) prepare(control bool) {
-	for i := range r.messages {
+func (r *receiver) prepare() {
+	for i := range r.used {
 		if r.smalls[i] == nil {
 			b := GetSmall()
 			r.smalls[i] = b
@@ -111,17 +119,13 @@ func (r *rawBatch) prepare(control bool) {
 		}
 		h := &r.messages[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
-		h.Control = nil
-		h.SetControllen(0)
-		if control {
-			h.Control = &r.controls[i][0]
-			h.SetControllen(controlSize)
-		}
+		h.SetControllen(controlSize)
 	}
+	r.used = 0
 }
 
 // take hands over the datagram of message i.
-func (r *rawBatch) take(i int, local netip.Addr) Datagram {
+func (r *receiver) take(i int, local netip.Addr) Datagram {
 	m := &r.messages[i]
 	b, n := r.smalls[i], int(m.len)
 	if n <= smallRead {

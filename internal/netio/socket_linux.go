@@ -133,7 +133,7 @@ func (w *sender) send(s *PacketSocket, to netip.AddrPort, from netip.Addr) error
 	}
 	w.headers(size, w.source(s.v6, from))
 	err := w.attempt(s)
-	if from.IsValid() && (w.err == unix.EINVAL || w.err == unix.EADDRNOTAVAIL) {
+	if from.IsValid() && (w.err == unix.EINVAL || w.err == unix.EADDRNOTAVAIL || w.err == unix.ENETUNREACH) {
 		w.err, w.done = 0, false // the address is gone, or was never one to send from
 		w.headers(size, 0)
 		err = w.attempt(s)

@@ -10,10 +10,6 @@ import (
 	"github.com/sagernet/sing/common/buf"
 )
 
-type rawBatch struct{}
-
-func newBatch() *Batch { return new(Batch) }
-
 // PacketSocket is an unconnected UDP socket.
 type PacketSocket struct {
 	*net.UDPConn
