@@ -3,29 +3,21 @@ package grpc
 import (
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/sagernet/sing/common/buf"
 	N "github.com/sagernet/sing/common/network"
 
 	"heki/internal/netio"
 	"heki/transport/internal/h2"
-)
-
-const (
-	// closeDelay is how long a client must be silent before it gets the end of a CloseWrite.
-	closeDelay = 250 * time.Millisecond
-	closeTries = 40 // 10 s
+	"heki/transport/internal/web"
 )
 
 // Conn is a stream in the Hunks of a call. It holds no buffer while it waits. One goroutine may read
 // while another writes.
 //
-// gRPC has no half-close by the server: a client that gets the status of its call stops sending. So
-// after CloseWrite a server sends it once the client has sent nothing for closeDelay, and after
-// closeDelay*closeTries at the latest.
+// gRPC has no half-close by the server: a client that gets the status of its call stops sending. So the
+// status is a web.Farewell.
 type Conn struct {
 	*h2.Stream
 	server bool
@@ -34,11 +26,8 @@ type Conn struct {
 	reads  atomic.Uint32
 	eof    atomic.Bool
 
-	mu       sync.Mutex
-	finished bool // CloseWrite was called
-	seen     uint32
-	tries    int
-	timer    *time.Timer
+	finished atomic.Bool // CloseWrite was called
+	farewell web.Farewell
 }
 
 var (
@@ -131,10 +120,7 @@ func (c *Conn) WriteBuffer(b *buf.Buffer) error {
 		_, err := c.Write(b.Bytes())
 		return err
 	}
-	c.mu.Lock()
-	finished := c.finished
-	c.mu.Unlock()
-	if finished {
+	if c.finished.Load() {
 		b.Release()
 		return net.ErrClosed
 	}
@@ -162,39 +148,18 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // CloseWrite says that nothing more will be written. A client hears of it a moment later; see Conn.
 func (c *Conn) CloseWrite() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.finished {
+	if c.finished.Swap(true) {
 		return nil
 	}
-	c.finished = true
 	if !c.server || c.eof.Load() {
 		return c.Stream.CloseWrite()
 	}
-	c.seen = c.reads.Load()
-	c.timer = time.AfterFunc(closeDelay, c.closeWhenQuiet)
+	c.farewell.Say(&c.reads, func() { _ = c.Stream.CloseWrite() }) // the reader sees the same failure
 	return nil
-}
-
-// closeWhenQuiet is CloseWrite's timer.
-func (c *Conn) closeWhenQuiet() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.reads.Load(); now != c.seen && c.tries < closeTries && !c.eof.Load() {
-		c.seen = now
-		c.tries++
-		c.timer.Reset(closeDelay)
-		return
-	}
-	_ = c.Stream.CloseWrite() // the reader sees the same failure
 }
 
 // Close ends the call.
 func (c *Conn) Close() error {
-	c.mu.Lock()
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	c.mu.Unlock()
+	c.farewell.Stop()
 	return c.Stream.Close()
 }

@@ -5,12 +5,12 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/sagernet/sing/common/buf"
 	N "github.com/sagernet/sing/common/network"
 
 	"heki/internal/netio"
+	"heki/transport/internal/web"
 )
 
 // Conn is one end of a WebSocket connection: a stream of bytes in frames. It holds no buffer while it
@@ -36,9 +36,7 @@ type Conn struct {
 	wmu       sync.Mutex  // one frame at a time
 	sentClose atomic.Bool // set under wmu, before the frame goes out
 	finished  bool        // CloseWrite was called
-	seen      uint32
-	tries     int
-	timer     *time.Timer
+	farewell  web.Farewell
 
 	// Answers that wait for the writer. A reader never waits for a lock that is held while writing.
 	amu    sync.Mutex

@@ -17,6 +17,7 @@ import (
 	"github.com/sagernet/sing/common/buf"
 
 	"heki/internal/netio"
+	"heki/transport/internal/web"
 )
 
 func readAll(c *Conn, wait bool) ([]byte, error) {
@@ -286,7 +287,7 @@ func TestCloseWrite(t *testing.T) {
 			_, _ = a.Write(frame(0x82, "x"))
 			time.Sleep(100 * time.Millisecond)
 		}
-		if d := (<-closed).Sub(start); d < time.Second || d > time.Second+2*closeDelay {
+		if d := (<-closed).Sub(start); d < time.Second || d > time.Second+2*web.FarewellDelay {
 			t.Errorf("Close after %s", d)
 		}
 		_, _ = a.Write(frame(0x88, "\x03\xe8"))
@@ -321,7 +322,7 @@ func TestCloseWriteIsBounded(t *testing.T) {
 			default:
 			}
 		}
-		if d := time.Since(start); d > (closeTries+2)*closeDelay {
+		if d := time.Since(start); d > web.FarewellTime+2*web.FarewellDelay {
 			t.Errorf("Close after %s", d)
 		}
 		_ = c.Close()

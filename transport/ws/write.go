@@ -12,13 +12,8 @@ import (
 	"heki/internal/netio"
 )
 
-const (
-	// closeDelay is how long a client must be silent before it gets the Close of a CloseWrite.
-	closeDelay = 250 * time.Millisecond
-	closeTries = 40 // 10 s
-	// closeTime bounds how long Close waits for a client that does not read.
-	closeTime = 250 * time.Millisecond
-)
+// closeTime bounds how long Close waits for a client that does not read.
+const closeTime = 250 * time.Millisecond
 
 // FrontHeadroom is the room that WriteBuffer wants before the payload.
 func (c *Conn) FrontHeadroom() int {
@@ -94,25 +89,17 @@ func (c *Conn) CloseWrite() error {
 		return nil
 	}
 	c.finished = true
-	c.seen = c.reads.Load()
-	c.timer = time.AfterFunc(closeDelay, c.closeWhenQuiet)
+	c.farewell.Say(&c.reads, c.sayClose)
 	return nil
 }
 
-// closeWhenQuiet is CloseWrite's timer.
-func (c *Conn) closeWhenQuiet() {
+// sayClose is the end of CloseWrite.
+func (c *Conn) sayClose() {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if c.sentClose.Load() || c.closed.Load() {
-		return
+	if !c.sentClose.Load() && !c.closed.Load() {
+		_ = c.writeCloseLocked(codeNormal) // the reader sees the same failure
 	}
-	if now := c.reads.Load(); now != c.seen && c.tries < closeTries {
-		c.seen = now
-		c.tries++
-		c.timer.Reset(closeDelay)
-		return
-	}
-	_ = c.writeCloseLocked(codeNormal) // the reader sees the same failure
 }
 
 func (c *Conn) writeCloseLocked(code int) error {
@@ -136,10 +123,8 @@ func (c *Conn) Close() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
+	c.farewell.Stop()
 	if c.wmu.TryLock() { // else a write is under way, and ends with the socket
-		if c.timer != nil {
-			c.timer.Stop()
-		}
 		if !c.sentClose.Load() && c.Conn.SetWriteDeadline(time.Now().Add(closeTime)) == nil {
 			_ = c.writeCloseLocked(codeNormal) // best effort
 		}
