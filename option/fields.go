@@ -33,7 +33,9 @@ func fieldsOf(t reflect.Type) *fieldSet {
 
 func (s *fieldSet) collect(t reflect.Type, index []int) {
 	for name, why := range refusals(t) {
-		s.refused[name] = why
+		if _, ok := s.refused[name]; !ok { // the outer struct knows better than what it embeds
+			s.refused[name] = why
+		}
 	}
 	for i := range t.NumField() {
 		f := t.Field(i)

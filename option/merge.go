@@ -153,5 +153,6 @@ func MergeLimits(outer, inner *Limits) Limits {
 			MinTrafficKB: cmp.Or(i.Report.MinTrafficKB, o.Report.MinTrafficKB),
 			MinOnlineKB:  cmp.Or(i.Report.MinOnlineKB, o.Report.MinOnlineKB),
 		},
+		InvalidAccess: cmp.Or(i.InvalidAccess, o.InvalidAccess),
 	}
 }

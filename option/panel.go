@@ -33,6 +33,16 @@ type Limits struct {
 	CIDRv4        int      `json:"cidr_v4,omitempty"`   // default 32: addresses of one prefix count as one
 	CIDRv6        int      `json:"cidr_v6,omitempty"`   // default 128
 	Report        Report   `json:"report,omitempty"`
+
+	InvalidAccess InvalidAccess `json:"invalid_access,omitempty"`
+}
+
+// InvalidAccess refuses an address that failed too often to authenticate with Shadowsocks, for a
+// while. It is off without count.
+type InvalidAccess struct {
+	Count  int      `json:"count,omitempty"`  // failures that are one too many; -1: off here
+	Window Duration `json:"window,omitempty"` // in which they count; default 60s, 1s to 1h
+	Ban    Duration `json:"ban,omitempty"`    // how long all is refused; default 10m, 1s to 24h
 }
 
 // Report holds thresholds of the reports; what stays below is carried over, not lost.

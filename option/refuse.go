@@ -66,6 +66,8 @@ func refusals(t reflect.Type) map[string]refusal {
 		return refusedListen
 	case reflect.TypeFor[VLESS]():
 		return refusedVLESS
+	case reflect.TypeFor[Shadowsocks]():
+		return refusedShadowsocks
 	case reflect.TypeFor[VMess]():
 		return refusedVMess
 	case reflect.TypeFor[VMessUser]():
@@ -195,9 +197,8 @@ func asLine(example string) refusal {
 }
 
 var refusedLimits = map[string]refusal{
-	"redis":          later("; the limits count on each machine alone"),
-	"dynamic":        later(""),
-	"invalid_access": later(""),
+	"redis":   later("; the limits count on each machine alone"),
+	"dynamic": later(""),
 }
 
 var refusedPanel = map[string]refusal{

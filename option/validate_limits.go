@@ -8,6 +8,8 @@ const (
 	minIPExpiry     = time.Second
 	maxIPExpiry     = 24 * time.Hour
 	maxThresholdKB  = 1 << 30 // 1 TiB
+	defaultFailures = time.Minute
+	defaultBan      = 10 * time.Minute
 )
 
 // Validate fills the defaults. It is for the limits at the top of a configuration: those further in
@@ -38,6 +40,22 @@ func (l *Limits) check(at Path) error {
 		r.join(intIn(at.Key("cidr_v6"), l.CIDRv6, 32, 128))
 	}
 	r.join(l.Report.Validate(at.Key("report")))
+	r.join(l.InvalidAccess.Validate(at.Key("invalid_access")))
+	return r.err()
+}
+
+// Validate fills the defaults, where it is on, and checks the bounds.
+func (i *InvalidAccess) Validate(at Path) error {
+	var r report
+	r.join(intIn(at.Key("count"), i.Count, -1, maxCount))
+	if i.Count > 0 {
+		fillDuration(&i.Window, defaultFailures)
+		fillDuration(&i.Ban, defaultBan)
+	} else if i.Window != 0 || i.Ban != 0 {
+		r.add(at.Key("count"), "is required beside window and ban: how many failures are one too many")
+	}
+	r.join(durationIn(at.Key("window"), i.Window, time.Second, time.Hour))
+	r.join(durationIn(at.Key("ban"), i.Ban, time.Second, 24*time.Hour))
 	return r.err()
 }
 
