@@ -69,8 +69,9 @@ var (
 		hint:  "; leave transport out for plain TCP",
 	}
 	panelKind = kind{
-		served:  []string{constant.PanelXBoard, constant.PanelV2board, constant.PanelXiaoV2board, constant.PanelLocal},
-		planned: []string{"sspanel"},
+		served: []string{
+			constant.PanelXBoard, constant.PanelV2board, constant.PanelXiaoV2board, constant.PanelSSPanel, constant.PanelLocal,
+		},
 	}
 )
 

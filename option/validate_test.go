@@ -76,6 +76,14 @@ func TestInboundMessages(t *testing.T) {
 			`inbounds[0].fallback_for_alpn: names the ALPN "", must be a protocol such as "h2" or "http/1.1"`,
 			`inbounds[0].fallback_for_alpn: needs TLS: without it no ALPN is negotiated; write fallback, or tls.enabled`,
 		}},
+		{"fallback by path", inboundWith(`"fallback_for_path": {"/ws": {"server": "1.2.3.4"}, "/a?b": {}, "ws": {}, "": {}, "/ä": {}, "/` + strings.Repeat("a", 1024) + `": {}}`), []string{
+			`inbounds[0].fallback_for_path: names the path "", must be one such as "/ws", or a folder such as "/blog/", as a request has it: escaped, without a query`,
+			`inbounds[0].fallback_for_path: names the path "/a?b", must be`,
+			`inbounds[0].fallback_for_path: names a path of 1025 bytes, must be at most 1024`,
+			`inbounds[0].fallback_for_path./ws.server_port: is required, 1 to 65535`,
+			`inbounds[0].fallback_for_path: names the path "/ä", must be`,
+			`inbounds[0].fallback_for_path: names the path "ws", must be`,
+		}},
 		{"mux", inboundWith(`"multiplex": {"enabled": true, "brutal": {"enabled": true}}`), []string{
 			`inbounds[0].multiplex.brutal: is not served by this version; clients that ask for it are told so`,
 		}},
@@ -226,8 +234,8 @@ func TestPanelMessages(t *testing.T) {
 	panel := func(members string) string { return `{"panels": [{` + members + `}]}` }
 	const xboard = `"type": "xboard", "url": "https://p.example", "key": "k", "nodes": [{"id": 1}]`
 	testMessages(t, []messageTest{
-		{"type", panel(`"url": "https://p.example"`), []string{`panels[0].type: is required, xboard, v2board, xiaov2board, local; detection comes later`}},
-		{"later", panel(`"type": "sspanel"`), []string{`panels[0].type: "sspanel" is not served by this version; served: xboard, v2board, xiaov2board, local`}},
+		{"type", panel(`"url": "https://p.example"`), []string{`panels[0].type: is required, xboard, v2board, xiaov2board, sspanel, local; detection comes later`}},
+		{"later", panel(`"type": "metron"`), []string{`panels[0].type: "metron" is unknown; served: xboard, v2board, xiaov2board, sspanel, local`}},
 		{"empty xboard", panel(`"type": "xboard", "path": "x", "api_version": 3`), []string{
 			`panels[0].key: is required, the server token of the panel's settings`,
 			`panels[0].nodes: is required, at least one node: [ { "id": 1 } ]`,

@@ -8,6 +8,7 @@ import (
 	"heki/option"
 	"heki/panel"
 	"heki/panel/local"
+	"heki/panel/sspanel"
 	"heki/panel/v2board"
 	"heki/panel/xboard"
 	"heki/route"
@@ -19,6 +20,7 @@ func panelKinds() map[string]panel.Kind {
 		constant.PanelXBoard:      xboard.Kind(),
 		constant.PanelV2board:     v2board.Kind(),
 		constant.PanelXiaoV2board: v2board.XiaoKind(),
+		constant.PanelSSPanel:     sspanel.Kind(),
 		constant.PanelLocal:       local.Kind(),
 	}
 }

@@ -18,6 +18,7 @@ type answer struct {
 	etag   string // quoted, or empty
 	match  string // If-None-Match of the request
 	gzip   bool
+	whole  bool // the validator is compared as a whole: SSPanel
 	bare   bool // the validator matches without its quotes alone: xiaov2board's version 2
 }
 
@@ -40,12 +41,16 @@ func etagOf(body []byte) string {
 func (a *answer) send(w http.ResponseWriter) (status int) {
 	if a.etag != "" {
 		bare := strings.Trim(a.etag, `"`)
+		if a.whole && a.match == a.etag {
+			w.WriteHeader(http.StatusNotModified)
+			return http.StatusNotModified
+		}
 		if a.bare && a.match == bare {
 			w.Header().Set("ETag", a.etag)
 			w.WriteHeader(http.StatusNotModified)
 			return http.StatusNotModified
 		}
-		if !a.bare && strings.Contains(a.match, bare) {
+		if !a.bare && !a.whole && strings.Contains(a.match, bare) {
 			w.WriteHeader(http.StatusNotModified)
 			return http.StatusNotModified
 		}

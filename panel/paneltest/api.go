@@ -11,6 +11,8 @@ import (
 type dialect interface {
 	// call names what path asks for and the methods it takes, any when empty; false: there is no such path.
 	call(p *Panel, path string) (name Call, verb string, ok bool)
+	// stray answers a path that is not there, or one that takes other methods: verb.
+	stray(w http.ResponseWriter, r *http.Request, verb string)
 	// serve acts on the call. It is called without p's lock.
 	serve(p *Panel, call Call, r *http.Request, body []byte, fault string) *answer
 }
@@ -30,11 +32,10 @@ func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	switch {
 	case !known:
-		sendJSON(w, http.StatusNotFound, php(map[string]string{"message": "The route " + strings.TrimPrefix(r.URL.Path, "/") + " could not be found."}))
+		p.dialect.stray(w, r, "")
 		return
 	case !strings.Contains(verb, r.Method) && verb != "":
-		w.Header().Set("Allow", verb)
-		sendJSON(w, http.StatusMethodNotAllowed, php(map[string]string{"message": "The " + r.Method + " method is not supported for route " + strings.TrimPrefix(r.URL.Path, "/") + ". Supported methods: " + verb + "."}))
+		p.dialect.stray(w, r, verb)
 		return
 	}
 	body, whole := readBody(r)

@@ -1,5 +1,5 @@
 // Package paneltest is a panel that lives in the process: an XBoard with its node API of version 1 and 2,
-// a v2board or a xiaov2board. It answers as the real one does down to status codes, validators and error
+// a v2board, a xiaov2board or an SSPanel. It answers as the real one does down to status codes, validators and error
 // bodies, keeps books of what nodes report, and fails on demand.
 //
 // It serves tests and "heki demo". It shares no code with the client it is there to test, and needs
@@ -35,70 +35,10 @@ type Panel struct {
 	fresh    map[Call]int // answers of 304
 	refused  string       // a type that is unknown
 	pushes   []Push
+	rules    []Rule
+	hits     []Hit
 	closing  chan struct{} // closed: requests that hang end
 	closed   bool
-}
-
-// User is one row of the panel's user table.
-type User struct {
-	ID          int
-	UUID        string // made up when empty
-	SpeedMbps   int    // 0 is sent as null
-	DeviceLimit int    // 0 is sent as null
-	Nodes       []int  // nodes the user may use; empty is all
-}
-
-// Node is one row of the panel's server table.
-type Node struct {
-	ID          int
-	Code        string // wins over ID when a node asks
-	Protocol    string // vless, vmess, trojan, …, or anything else for tests of refusal
-	Port        int
-	Network     string   // "", tcp, ws, grpc, http, h2, httpupgrade
-	Path        string   // ws, http, httpupgrade
-	Paths       []string // tcp: header.request.path; there is an HTTP header then
-	Host        string
-	ServiceName string // grpc
-	TLS         int    // 0, 1, 2
-	ServerName  string
-	Flow        string // vless
-	Multiplex   bool
-
-	Cipher       string // shadowsocks
-	ServerKey    string // shadowsocks 2022
-	Obfs         string // shadowsocks: http, with Path and Host; hysteria2: salamander
-	ObfsPassword string
-	UpMbps       int // hysteria2
-	DownMbps     int
-	Padding      []string // anytls
-
-	PrivateKey string // with TLS 2, REALITY
-	ShortID    string
-	Dest       string // the handshake's target; empty: ServerName
-	DestPort   string
-
-	Routes []Route
-	Push   int // base_config seconds; 0 is 60
-	Pull   int
-}
-
-// Route is one entry of a node's routes.
-type Route struct {
-	ID          int      `json:"id"`
-	Match       []string `json:"match"`
-	Action      string   `json:"action"`
-	ActionValue *string  `json:"action_value"`
-}
-
-// Traffic is a pair of counters in bytes.
-type Traffic struct{ Up, Down int64 }
-
-// Push is one traffic report that the panel booked.
-type Push struct {
-	Node  int
-	Time  time.Time
-	Users map[int]Traffic
-	Fault string // what the answer met, "" for none
 }
 
 type node struct {
@@ -130,6 +70,9 @@ func NewV2board(token string) *Panel { return speaking(v2board{}, token) }
 // NewXiaoV2board returns an empty xiaov2board that takes token. It knows nodes by type as v2board does,
 // and those that ask as version 2 by their ID.
 func NewXiaoV2board(token string) *Panel { return speaking(v2board{xiao: true}, token) }
+
+// NewSSPanel returns an empty SSPanel-UIM that takes key, the one of today or, legacy, the one of 2021.
+func NewSSPanel(key string, legacy bool) *Panel { return speaking(sspanel{legacy}, key) }
 
 func speaking(d dialect, token string) *Panel {
 	return &Panel{
@@ -214,6 +157,9 @@ func (p *Panel) SetUser(u User) User {
 	}
 	if u.UUID == "" {
 		u.UUID = NewUUID()
+	}
+	if u.Password == "" {
+		u.Password = "pw" + u.UUID[:8]
 	}
 	p.users[u.ID] = u
 	p.usersGen++
@@ -307,6 +253,20 @@ func (p *Panel) Total() Traffic {
 		}
 	}
 	return sum
+}
+
+// SetRules sets SSPanel's detection rules.
+func (p *Panel) SetRules(rules []Rule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = rules
+}
+
+// Hits returns what nodes reported of the rules.
+func (p *Panel) Hits() []Hit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.hits)
 }
 
 // Pushes returns the traffic reports booked so far, oldest first.

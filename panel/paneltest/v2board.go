@@ -11,7 +11,10 @@ import (
 )
 
 // v2board is v2board 1.7.4 or, with more types and calls, xiaov2board.
-type v2board struct{ xiao bool }
+type v2board struct {
+	laravel
+	xiao bool
+}
 
 // call: a class and an action stand in the path, so any method will do.
 func (d v2board) call(_ *Panel, path string) (Call, string, bool) {

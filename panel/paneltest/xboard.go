@@ -25,7 +25,7 @@ var verbs = map[Call]string{
 }
 
 // xboard is XBoard.
-type xboard struct{}
+type xboard struct{ laravel }
 
 func (xboard) call(p *Panel, path string) (Call, string, bool) {
 	name, v1 := strings.CutPrefix(path, pathV1)
