@@ -25,6 +25,9 @@ import (
 // PacketHandler hands it on, so that the datagram reaches the inbound that has taken its place.
 var ErrRetired = errors.New("the inbound takes no new sessions")
 
+// ErrRefused is returned by Sessions.Open for a client whose user was over a limit just now.
+var ErrRefused = errors.New("refused a moment ago")
+
 // PacketHandler is one protocol over datagrams.
 type PacketHandler interface {
 	// ServePacket authenticates one datagram and delivers its payload to a session. It owns b, which

@@ -7,7 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,12 +23,14 @@ import (
 	"heki/inbound"
 	"heki/internal/netio"
 	"heki/option"
+	"heki/transport/proxyproto"
 	"heki/transport/udp"
 )
 
 // toy is a protocol without secrets: a user's number, an IPv4 destination, the payload. Answers have
 // the source and the payload.
 type toy struct {
+	roam     atomic.Bool // a client is known by its user, not by its address
 	sessions *inbound.Sessions[toyKey, *toyState]
 	users    []*adapter.User
 }
@@ -64,6 +70,9 @@ func (t *toy) ServePacket(b *buf.Buffer, from inbound.Endpoint) error {
 	}
 	to := M.Socksaddr{Addr: netip.AddrFrom4([4]byte(in[1:5])), Port: binary.BigEndian.Uint16(in[5:])}
 	key := toyKey{from.Source, in[0]}
+	if t.roam.Load() {
+		key.source = netip.AddrPort{}
+	}
 	s := t.sessions.Get(key)
 	if s == nil {
 		var err error
@@ -128,8 +137,13 @@ func startToy(t testing.TB, router adapter.Router, change func(*option.Listen, *
 	if change != nil {
 		change(o, p)
 	}
+	return startToyOn(t, new(udp.Pool), router, o, p)
+}
+
+func startToyOn(t testing.TB, pool *udp.Pool, router adapter.Router, o *option.Listen, p *option.Packet) (*inbound.Packet, *toy) {
+	t.Helper()
 	h := &toy{users: []*adapter.User{{Account: adapter.Account{Name: "a"}}, {Account: adapter.Account{Name: "b"}}}}
-	env := inbound.Env{Router: router, Packets: new(udp.Pool), Log: slog.New(slog.DiscardHandler)}
+	env := inbound.Env{Router: router, Packets: pool, Log: slog.New(slog.DiscardHandler)}
 	in, err := inbound.NewPacket(env, "in", "toy", o, p, h)
 	if err != nil {
 		t.Fatal(err)
@@ -195,5 +209,261 @@ func TestPacket(t *testing.T) {
 	if md.User.Name != "b" || md.Source.String() != c.LocalAddr().String() || md.Local.String() != in.Addresses()[0].String() ||
 		md.Destination.AddrPort() != target || md.Network != "udp" || md.Inbound != "in" || md.Protocol != "toy" || md.ID == 0 {
 		t.Errorf("metadata = %+v", md)
+	}
+}
+
+// A client that moves keeps its session, and gets its answers where it is now.
+func TestPacketRoaming(t *testing.T) {
+	router := new(echoPackets)
+	in, h := startToy(t, router, nil)
+	h.roam.Store(true)
+	for i := range 3 {
+		c := dialToy(t, in)
+		if got := askUDP(t, c, toyRequest(0, target, "x")); len(got) != toyHeader {
+			t.Errorf("%d: %q", i, got)
+		}
+	}
+	if n := len(router.seen()); n != 1 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// An answer leaves from the address that the client reached.
+func TestPacketLocal(t *testing.T) {
+	for _, listen := range []string{"0.0.0.0", "::"} {
+		t.Run(listen, func(t *testing.T) {
+			router := new(echoPackets)
+			in, _ := startToy(t, router, func(o *option.Listen, _ *option.Packet) { o.Listen = option.Listable[string]{listen} })
+			port := in.Addresses()[0].(*net.UDPAddr).Port
+			for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
+				c, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.ParseIP(ip), Port: port})
+				if err != nil {
+					t.Fatal(err)
+				}
+				askUDP(t, c, toyRequest(0, target, "x")) // a connected socket takes answers of this address only
+				_ = c.Close()
+			}
+			seen := router.seen()
+			for i, ip := range []string{"127.0.0.1", "127.0.0.2"} {
+				if seen[i].Local.Addr().String() != ip || int(seen[i].Local.Port()) != port || !seen[i].Source.Addr().Is4() {
+					t.Errorf("from %s to %s", seen[i].Source, seen[i].Local)
+				}
+			}
+		})
+	}
+}
+
+// Garbage, and a panic, end nothing.
+func TestPacketGarbage(t *testing.T) {
+	in, _ := startToy(t, new(echoPackets), nil)
+	c := dialToy(t, in)
+	for _, garbage := range []string{"", "x", "!", string(toyRequest(9, target, ""))} {
+		if _, err := c.Write([]byte(garbage)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := askUDP(t, c, toyRequest(0, target, "x")); len(got) != toyHeader {
+		t.Errorf("got %q", got)
+	}
+	if in.Open() != 1 {
+		t.Errorf("%d sessions", in.Open())
+	}
+}
+
+// Payloads of every size pass, and those for which an answer has no room are copied.
+func TestPacketSizes(t *testing.T) {
+	in, _ := startToy(t, new(echoPackets), nil)
+	c := dialToy(t, in)
+	for _, n := range []int{0, 1, 1400, 2041, 2048, 2049, 9000, 65507 - toyHeader} {
+		request := toyRequest(0, target, strings.Repeat("x", n))
+		if got := askUDP(t, c, request); got != string(request[1:]) {
+			t.Errorf("%d bytes came back as %d", len(request), len(got))
+		}
+	}
+}
+
+// The port changes hands: old sessions go on where they are, new ones open at the new inbound, and no
+// datagram is lost.
+func TestPacketRetire(t *testing.T) {
+	pool := new(udp.Pool)
+	first, second := new(echoPackets), new(echoPackets)
+	o := &option.Listen{Listen: option.Listable[string]{"127.0.0.1"}, ListenPort: freeUDP(t)}
+	old, _ := startToyOn(t, pool, first, o, new(option.Packet))
+	stays := dialToy(t, old)
+	askUDP(t, stays, toyRequest(0, target, "1"))
+	next, _ := startToyOn(t, pool, second, o, new(option.Packet))
+	old.Retire()
+	moves := dialToy(t, next)
+	for range 20 {
+		askUDP(t, stays, toyRequest(0, target, "2"))
+		askUDP(t, moves, toyRequest(0, target, "3"))
+	}
+	if len(first.seen()) != 1 || len(second.seen()) != 1 || old.Open() != 1 || next.Open() != 1 {
+		t.Fatalf("%d and %d sessions", len(first.seen()), len(second.seen()))
+	}
+	// A session that the retired one does not know is for the new one, from the same client too.
+	askUDP(t, stays, toyRequest(1, target, "4"))
+	if len(second.seen()) != 2 {
+		t.Error("the new inbound did not get a new session")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		old.Wait(ctx)
+	}()
+	cancel() // a retired inbound's time is up
+	<-done
+	_ = old.Close()
+	askUDP(t, stays, toyRequest(0, target, "5"))
+	if len(second.seen()) != 3 {
+		t.Error("the new inbound did not get the client of the old one")
+	}
+	_ = next.Close()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(o.ListenPort)})
+	if err != nil {
+		t.Fatalf("the port is still taken: %v", err)
+	}
+	_ = c.Close()
+}
+
+// A retired inbound that nobody replaced serves its sessions, and ends with the last.
+func TestPacketRetireAlone(t *testing.T) {
+	router := new(echoPackets)
+	in, h := startToy(t, router, nil)
+	c := dialToy(t, in)
+	askUDP(t, c, toyRequest(0, target, "1"))
+	in.Retire()
+	_, _ = dialToy(t, in).Write(toyRequest(0, target, "unheard"))
+	askUDP(t, c, toyRequest(0, target, "2"))
+	go h.sessions.Get(toyKey{c.LocalAddr().(*net.UDPAddr).AddrPort(), 0}).End()
+	in.Wait(t.Context())
+	if len(router.seen()) != 1 || in.Open() != 0 {
+		t.Errorf("%d sessions, %d open", len(router.seen()), in.Open())
+	}
+}
+
+// Another program's port is not taken.
+func TestPacketBusy(t *testing.T) {
+	in, _ := startToy(t, new(echoPackets), nil)
+	o := &option.Listen{Listen: option.Listable[string]{"127.0.0.1"}, ListenPort: uint16(in.Addresses()[0].(*net.UDPAddr).Port)}
+	twin, err := inbound.NewPacket(inbound.Env{Log: slog.New(slog.DiscardHandler)}, "in", "toy", o, new(option.Packet), new(toy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := twin.Start(); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("err = %v", err)
+	}
+	_ = twin.Close()
+}
+
+func freeUDP(t testing.TB) uint16 {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return uint16(c.LocalAddr().(*net.UDPAddr).Port)
+}
+
+func TestPacketProxy(t *testing.T) {
+	client := netip.MustParseAddrPort("203.0.113.9:1000")
+	header := proxyproto.AppendV2(nil, proxyproto.Header{Source: client, Destination: target})
+	local := proxyproto.AppendV2(nil, proxyproto.Header{})
+	one := toyRequest(0, target, "x")
+	with := func(head []byte, b []byte) []byte { return append(slices.Clone(head), b...) }
+	for _, tt := range []struct {
+		name, mode, trusted string
+		send                [][]byte
+		want                string // the client of each session; "-" is its own address
+	}{
+		{"off", "off", "", [][]byte{one}, "-"},
+		{"required, every datagram", "required", "", [][]byte{with(header, one), with(header, one)}, "203.0.113.9:1000"},
+		{"required, the first only", "required", "127.0.0.0/8", [][]byte{with(header, one), one}, "203.0.113.9:1000"},
+		{"required, none", "required", "", [][]byte{one}, ""},
+		{"required, not trusted", "required", "10.0.0.0/8", [][]byte{with(header, one)}, ""},
+		{"required, cut", "required", "", [][]byte{header[:20], with(header, one)}, "203.0.113.9:1000"},
+		{"required, local", "required", "", [][]byte{with(local, one)}, "-"},
+		{"optional, none", "optional", "", [][]byte{one}, "-"},
+		{"optional, later", "optional", "", [][]byte{one, with(header, one), one}, "- 203.0.113.9:1000"},
+		{"optional, not trusted", "optional", "10.0.0.0/8", [][]byte{one}, "-"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			router := new(echoPackets)
+			in, _ := startToy(t, router, func(o *option.Listen, p *option.Packet) {
+				p.UDPProxyProtocol = tt.mode
+				if tt.trusted != "" {
+					o.TrustedProxies = option.Listable[string]{tt.trusted}
+				}
+			})
+			c := dialToy(t, in)
+			for _, b := range tt.send {
+				_, _ = c.Write(b)
+			}
+			answers := len(tt.send)
+			if tt.name == "required, cut" {
+				answers--
+			}
+			if tt.want != "" {
+				for range answers {
+					if got := receiveUDP(t, c); got != string(one[1:]) { // without a header
+						t.Errorf("got %q", got)
+					}
+				}
+			}
+			var got []string
+			for _, md := range router.seen() {
+				source := md.Source.String()
+				if source == c.LocalAddr().String() {
+					source = "-"
+				}
+				got = append(got, source)
+			}
+			slices.Sort(got) // each has its own goroutine
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("sessions of %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// BenchmarkPacket: datagrams go through one session and back, some on the way at a time.
+func BenchmarkPacket(b *testing.B) {
+	in, _ := startToy(b, new(echoPackets), nil)
+	c := dialToy(b, in)
+	request, answer := toyRequest(0, target, strings.Repeat("x", 1200)), make([]byte, 2048)
+	askUDP(b, c, request)
+	_ = c.SetReadDeadline(time.Time{})
+	b.SetBytes(1200)
+	b.ReportAllocs()
+	for sent := 0; sent < b.N; {
+		burst := min(8, b.N-sent)
+		for range burst {
+			_, _ = c.Write(request)
+		}
+		for range burst {
+			if _, err := c.Read(answer); err != nil {
+				b.Fatal(err)
+			}
+		}
+		sent += burst
+	}
+}
+
+func TestPacketAllocs(t *testing.T) {
+	if raceEnabled {
+		return // the pools drop things on purpose
+	}
+	in, _ := startToy(t, new(echoPackets), nil)
+	c := dialToy(t, in)
+	request, answer := toyRequest(0, target, strings.Repeat("x", 1200)), make([]byte, 2048)
+	askUDP(t, c, request)
+	_ = c.SetReadDeadline(time.Time{})
+	if got := testing.AllocsPerRun(2000, func() {
+		_, _ = c.Write(request)
+		_, _ = c.Read(answer)
+	}); got > 0 {
+		t.Errorf("%v allocations for a datagram there and back", got)
 	}
 }

@@ -250,6 +250,35 @@ func (s *Session[K, S]) WritePacket(b *buf.Buffer, source M.Socksaddr) error {
 	return nil
 }
 
+// WritePackets implements netio.PacketsWriter.
+func (s *Session[K, S]) WritePackets(packets []netio.Datagram) error {
+	s.mu.Lock()
+	from, ended := s.from, s.ended
+	s.mu.Unlock()
+	if ended {
+		return net.ErrClosed
+	}
+	s.note()
+	var sealed [netio.BatchSize]*buf.Buffer
+	out := sealed[:0]
+	s.sealing.Lock()
+	for i := range packets {
+		d := &packets[i]
+		if b := s.roomy(d.Buffer); b != d.Buffer {
+			netio.Put(d.Buffer)
+			d.Buffer = b
+		}
+		if s.state.Seal(d.Buffer, M.SocksaddrFromNetIP(d.From)) == nil {
+			out = append(out, d.Buffer)
+		}
+	}
+	s.sealing.Unlock()
+	if err := from.socket.SendBatch(out, from.peer, from.Local.Addr()); errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
 // roomy returns b, or a copy when b has no room for what Seal adds.
 func (s *Session[K, S]) roomy(b *buf.Buffer) *buf.Buffer {
 	if front, rear := s.state.Headroom(); b.Start() >= front && b.FreeLen() >= rear {

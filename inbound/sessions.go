@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"errors"
 	"hash/maphash"
 	"net/netip"
 	"sync"
@@ -23,6 +24,10 @@ const (
 	maxUserSessions = 1024
 	// sessionShards spread the table's locks.
 	sessionShards = 64
+	// refusedFor is how long a client over a limit is not asked about again.
+	refusedFor = time.Second
+	// maxRefused bounds such clients in each shard.
+	maxRefused = 64
 )
 
 // Sealer makes datagrams for the client of one session.
@@ -52,9 +57,10 @@ type Sessions[K comparable, S Sealer] struct {
 
 // sessionShard is a part of the table, in the order in which the clients were last heard.
 type sessionShard[K comparable, S Sealer] struct {
-	mu    sync.Mutex
-	byKey map[K]*Session[K, S]
-	head  Session[K, S] // head.next was heard last
+	mu      sync.Mutex
+	byKey   map[K]*Session[K, S]
+	head    Session[K, S] // head.next was heard last
+	refused map[K]int64   // until when a client that the router refused is not asked about again
 }
 
 // NewSessions returns an empty table that ends with p.
@@ -89,13 +95,16 @@ func (t *Sessions[K, S]) Get(key K) *Session[K, S] {
 
 // Open returns the session with that key: the one there is, or a new one of user with state, which is
 // routed to its first destination at once. Deliver gives it the payload. An error refuses the
-// datagram: ErrRetired.
+// datagram: ErrRetired, or ErrRefused for a moment after the user was found over a limit.
 func (t *Sessions[K, S]) Open(key K, user *adapter.User, state S, from Endpoint, first M.Socksaddr) (*Session[K, S], error) {
 	if s := t.Get(key); s != nil {
 		return s, nil
 	}
 	if from.retired {
 		return nil, ErrRetired
+	}
+	if t.isRefused(key) {
+		return nil, ErrRefused
 	}
 	if err := t.packet.begin(); err != nil {
 		return nil, err
@@ -149,6 +158,33 @@ func (t *Sessions[K, S]) run(s *Session[K, S], first M.Socksaddr) {
 	defer recovered(p.log, &md, s)
 	err := p.router.RoutePacketConn(p.ctx, s, &md)
 	p.debug(&md, err)
+	if errors.Is(err, adapter.ErrLimited) && !errors.Is(err, adapter.ErrRemoved) {
+		t.refuse(s.key)
+	}
+}
+
+// refuse drops the datagrams of a key for a moment, so that a client over a limit costs and logs
+// little. It forgets rather than grows.
+func (t *Sessions[K, S]) refuse(key K) {
+	sh := t.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.refused == nil || len(sh.refused) >= maxRefused {
+		sh.refused = make(map[K]int64)
+	}
+	sh.refused[key] = t.now() + int64(refusedFor)
+}
+
+func (t *Sessions[K, S]) isRefused(key K) bool {
+	sh := t.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	until, ok := sh.refused[key]
+	if ok && t.now() >= until {
+		delete(sh.refused, key)
+		return false
+	}
+	return ok
 }
 
 // admit counts s, and ends the sessions for which it leaves no room.

@@ -183,6 +183,9 @@ func (p *packetRelay) up() error {
 }
 
 func (p *packetRelay) down() error {
+	if r, ok := p.remote.(netio.PacketsReader); ok {
+		return p.downMany(r)
+	}
 	w := packetWaiter(p.remote)
 	for {
 		b, src, err := w.WaitReadPacket()
@@ -198,6 +201,48 @@ func (p *packetRelay) down() error {
 		p.packets.Add(1)
 		p.lease.Down(n)
 	}
+}
+
+// downMany is down for an outbound that hands over what has come together.
+func (p *packetRelay) downMany(r netio.PacketsReader) error {
+	client, many := p.client.(netio.PacketsWriter)
+	for {
+		batch, err := r.ReadPackets()
+		if err != nil {
+			return err
+		}
+		packets := batch.Datagrams()
+		var n int64
+		for i := range packets {
+			n += int64(packets[i].Buffer.Len())
+		}
+		if many {
+			err = client.WritePackets(packets)
+		} else {
+			err = p.writeEach(packets)
+		}
+		moved := len(packets)
+		batch.Put() // before Down, which may sleep
+		if err != nil {
+			return err
+		}
+		p.packets.Add(int64(moved))
+		p.lease.Down(n)
+	}
+}
+
+// writeEach gives each buffer back once it is written: the next write may wait for the client.
+func (p *packetRelay) writeEach(packets []netio.Datagram) error {
+	for i := range packets {
+		d := &packets[i]
+		err := p.client.WritePacket(d.Buffer, M.SocksaddrFromNetIP(d.From))
+		netio.Put(d.Buffer)
+		d.Buffer = nil
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // packetWatch ends a session on which no packet moved for a while.

@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"net"
 	"net/netip"
 	"sync"
 
@@ -37,4 +38,23 @@ func (b *Batch) Put() {
 	}
 	b.n = 0
 	batches.Put(b)
+}
+
+// PacketsReader is a packet connection that hands over all packets that are there, at most BatchSize.
+// The batch is the caller's, for its Put.
+type PacketsReader interface {
+	ReadPackets() (*Batch, error)
+}
+
+// PacketsWriter is a packet connection that takes several packets at once, which came from their From.
+// The buffers stay the caller's, for Put; what is in them may be overwritten. Packets that cannot be
+// sent are lost; an error ends the connection.
+type PacketsWriter interface {
+	WritePackets(packets []Datagram) error
+}
+
+// bound is the address that c is bound to, unmapped.
+func bound(c *net.UDPConn) netip.AddrPort {
+	a := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

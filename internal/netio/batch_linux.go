@@ -60,14 +60,18 @@ type BatchReader struct {
 	fill  func(fd uintptr) bool
 	batch *Batch
 	err   error
-	local netip.Addr // of all datagrams; invalid: each has its own
+	local netip.Addr // of all datagrams; unspecified: each may have its own
 }
 
-// NewBatchReader returns a reader on s.
-func NewBatchReader(s *PacketSocket) *BatchReader {
-	r := &BatchReader{raw: s.raw, local: s.local}
+// NewBatchReader returns a reader on c.
+func NewBatchReader(c *net.UDPConn) (*BatchReader, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &BatchReader{raw: raw, local: bound(c).Addr()}
 	r.fill = r.read
-	return r
+	return r, nil
 }
 
 // Read waits for datagrams and returns all that are there, at most BatchSize. The batch is the
@@ -137,7 +141,7 @@ func (r *receiver) take(i int, local netip.Addr) Datagram {
 		_, _ = long.Write(r.rest[i*overflow:][:n-smallRead])
 		b = long
 	}
-	if !local.IsValid() {
+	if local.IsUnspecified() {
 		local = localOf(r.controls[i][:m.hdr.Controllen])
 	}
 	return Datagram{Buffer: Filled(b), From: addrOf(&r.names[i]), Local: local}

@@ -30,9 +30,15 @@ func packetSocket(t testing.TB, network, address string) *PacketSocket {
 	return s
 }
 
-func boundTo(s *PacketSocket) netip.AddrPort {
-	a := s.LocalAddr().(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+func boundTo(s *PacketSocket) netip.AddrPort { return bound(s.UDPConn) }
+
+func batchReader(t testing.TB, s *PacketSocket) *BatchReader {
+	t.Helper()
+	r, err := NewBatchReader(s.UDPConn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // readAll reads n datagrams.
@@ -57,7 +63,7 @@ func readAll(t testing.TB, r *BatchReader, n int) []Datagram {
 func TestBatchSizes(t *testing.T) {
 	in, out := packetSocket(t, "udp4", "127.0.0.1:0"), packetSocket(t, "udp4", "127.0.0.1:0")
 	sizes := []int{0, 1, 1200, smallRead - 1, smallRead, smallRead + 1, 9000, 65507}
-	r := NewBatchReader(in)
+	r := batchReader(t, in)
 	for range 3 { // the memory of a batch is used again
 		for i, n := range sizes {
 			if err := out.Send(bytes.Repeat([]byte{byte(i + 1)}, n), boundTo(in), netip.Addr{}); err != nil {
@@ -88,7 +94,7 @@ func TestBatchMany(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i, d := range readAll(t, NewBatchReader(in), count) {
+	for i, d := range readAll(t, batchReader(t, in), count) {
 		if got := string(d.Buffer.Bytes()); got != fmt.Sprint(i) {
 			t.Fatalf("%d: %q", i, got)
 		}
@@ -123,7 +129,7 @@ func TestLocalAddress(t *testing.T) {
 			if _, err := client.Write([]byte("ask")); err != nil {
 				t.Fatal(err)
 			}
-			d := readAll(t, NewBatchReader(in), 1)[0]
+			d := readAll(t, batchReader(t, in), 1)[0]
 			if d.Local.String() != tt.to || d.From.String() != client.LocalAddr().String() {
 				t.Fatalf("from %v to %v", d.From, d.Local)
 			}
@@ -162,7 +168,7 @@ func TestSendErrors(t *testing.T) {
 	if err := s.Send([]byte("x"), to, netip.Addr{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("err = %v", err)
 	}
-	if _, err := NewBatchReader(s).Read(); !errors.Is(err, net.ErrClosed) {
+	if _, err := batchReader(t, s).Read(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -181,7 +187,7 @@ func TestSendConcurrently(t *testing.T) {
 			}
 		})
 	}
-	for _, d := range readAll(t, NewBatchReader(in), senders*each) {
+	for _, d := range readAll(t, batchReader(t, in), senders*each) {
 		b := d.Buffer.Bytes()
 		if len(b) != 100+int(b[0]) || bytes.Count(b, b[:1]) != len(b) {
 			t.Fatalf("%x", b)
@@ -198,7 +204,7 @@ func TestBatchAllocs(t *testing.T) {
 	in, out := packetSocket(t, "udp", "[::]:0"), packetSocket(t, "udp4", "127.0.0.1:0")
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), in.Port())
 	payload := make([]byte, 1200)
-	r, back := NewBatchReader(in), NewBatchReader(out)
+	r, back := batchReader(t, in), batchReader(t, out)
 	got := testing.AllocsPerRun(1000, func() {
 		_ = out.Send(payload, to, netip.Addr{})
 		b, err := r.Read()
@@ -226,7 +232,7 @@ func BenchmarkBatch(b *testing.B) {
 				bs[i] = buf.With(make([]byte, 1200))
 				bs[i].Truncate(1200)
 			}
-			r, to := NewBatchReader(in), boundTo(in)
+			r, to := batchReader(b, in), boundTo(in)
 			b.SetBytes(1200)
 			b.ReportAllocs()
 			for sent := 0; sent < b.N; sent += size {

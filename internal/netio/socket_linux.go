@@ -21,7 +21,7 @@ type PacketSocket struct {
 	*net.UDPConn
 	raw   syscall.RawConn
 	v6    bool       // its addresses are IPv6 ones, IPv4 mapped
-	local netip.Addr // bound to; invalid: to all
+	local netip.Addr // bound to; unspecified: to all
 	port  uint16
 }
 
@@ -32,11 +32,7 @@ func NewPacketSocket(c *net.UDPConn) (*PacketSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	bound := c.LocalAddr().(*net.UDPAddr).AddrPort()
-	s := &PacketSocket{UDPConn: c, raw: raw, port: bound.Port()}
-	if local := bound.Addr().Unmap(); !local.IsUnspecified() {
-		s.local = local
-	}
+	s := &PacketSocket{UDPConn: c, raw: raw, local: bound(c).Addr(), port: bound(c).Port()}
 	var errControl error
 	err = raw.Control(func(fd uintptr) {
 		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
@@ -44,7 +40,7 @@ func NewPacketSocket(c *net.UDPConn) (*PacketSocket, error) {
 		switch {
 		case err != nil:
 			errControl = fmt.Errorf("socket domain: %w", err)
-		case s.local.IsValid():
+		case !s.local.IsUnspecified():
 		case s.v6:
 			errControl = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
 		default:
@@ -128,7 +124,7 @@ func (w *sender) send(s *PacketSocket, to netip.AddrPort, from netip.Addr) error
 	if size == 0 {
 		return &net.AddrError{Err: "the socket has another family", Addr: to.String()}
 	}
-	if s.local.IsValid() {
+	if !s.local.IsUnspecified() {
 		from = netip.Addr{}
 	}
 	w.headers(size, w.source(s.v6, from))

@@ -19,8 +19,7 @@ type PacketSocket struct {
 
 // NewPacketSocket prepares c, which it owns from now on.
 func NewPacketSocket(c *net.UDPConn) (*PacketSocket, error) {
-	bound := c.LocalAddr().(*net.UDPAddr).AddrPort()
-	return &PacketSocket{c, bound.Addr().Unmap(), bound.Port()}, nil
+	return &PacketSocket{c, bound(c).Addr(), bound(c).Port()}, nil
 }
 
 // Port is the port it is bound to.
@@ -42,22 +41,22 @@ func (s *PacketSocket) SendBatch(bs []*buf.Buffer, to netip.AddrPort, from netip
 }
 
 // BatchReader receives datagrams.
-type BatchReader struct{ s *PacketSocket }
+type BatchReader struct{ c *net.UDPConn }
 
-// NewBatchReader returns a reader on s.
-func NewBatchReader(s *PacketSocket) *BatchReader { return &BatchReader{s} }
+// NewBatchReader returns a reader on c.
+func NewBatchReader(c *net.UDPConn) (*BatchReader, error) { return &BatchReader{c}, nil }
 
 // Read waits for one datagram. The batch is the caller's, for its Put.
 func (r *BatchReader) Read() (*Batch, error) {
 	b := GetPacket()
-	n, from, err := r.s.ReadFromUDPAddrPort(b.FreeBytes())
+	n, from, err := r.c.ReadFromUDPAddrPort(b.FreeBytes())
 	if err != nil {
 		Put(b)
 		return nil, err
 	}
 	b.Truncate(n)
 	batch := batches.Get().(*Batch)
-	batch.datagrams[0] = Datagram{Filled(b), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), r.s.local}
+	batch.datagrams[0] = Datagram{Filled(b), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), bound(r.c).Addr()}
 	batch.n = 1
 	return batch, nil
 }

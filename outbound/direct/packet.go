@@ -23,6 +23,7 @@ const names = 64
 type packetConn struct {
 	*net.UDPConn
 	waiter   *netio.PacketWaiter
+	batches  *netio.BatchReader
 	resolver adapter.Resolver
 	v4, v6   bool                  // families the socket can send to
 	known    map[string]netip.Addr // hosts this session sent to
@@ -34,7 +35,12 @@ func newPacketConn(c *net.UDPConn, resolver adapter.Resolver, md *adapter.Metada
 		_ = c.Close()
 		return nil, err
 	}
-	p := &packetConn{UDPConn: c, waiter: w, resolver: resolver, v4: true, v6: true}
+	batches, err := netio.NewBatchReader(c)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	p := &packetConn{UDPConn: c, waiter: w, batches: batches, resolver: resolver, v4: true, v6: true}
 	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 	if !local.IsUnspecified() {
 		p.v4, p.v6 = local.Unmap().Is4(), !local.Unmap().Is4()
@@ -58,6 +64,9 @@ func (p *packetConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
 	}
 	return b, M.SocksaddrFromNetIP(from), nil
 }
+
+// ReadPackets implements netio.PacketsReader.
+func (p *packetConn) ReadPackets() (*netio.Batch, error) { return p.batches.Read() }
 
 // ReadPacket implements N.PacketConn.
 func (p *packetConn) ReadPacket(b *buf.Buffer) (M.Socksaddr, error) {
@@ -119,6 +128,7 @@ func (p *packetConn) remember(host string, addrs []netip.Addr) (netip.Addr, erro
 }
 
 var (
-	_ N.PacketConn       = (*packetConn)(nil)
-	_ N.PacketReadWaiter = (*packetConn)(nil)
+	_ N.PacketConn        = (*packetConn)(nil)
+	_ N.PacketReadWaiter  = (*packetConn)(nil)
+	_ netio.PacketsReader = (*packetConn)(nil)
 )

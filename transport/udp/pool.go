@@ -123,7 +123,10 @@ func (s *port) change(f func([]owner) []owner) {
 func (s *port) loop(socket *netio.PacketSocket, busy *sync.Mutex) {
 	const first, most = 5 * time.Millisecond, time.Second
 	pause := first
-	r := netio.NewBatchReader(socket)
+	r, err := netio.NewBatchReader(socket.UDPConn)
+	if err != nil {
+		return // the socket is closed
+	}
 	for {
 		batch, err := r.Read()
 		if errors.Is(err, net.ErrClosed) {
