@@ -160,6 +160,28 @@ func TestFallbackByALPN(t *testing.T) {
 	}
 }
 
+func TestFallbackByPath(t *testing.T) {
+	usual, h1, ws := web(t, "usual"), web(t, "for http/1.1"), web(t, "for /ws")
+	s := inboundtest.Start(t, protocol, option.Stream{
+		TLS: secure(t, "h2", "http/1.1"), Fallback: &usual,
+		FallbackForALPN: map[string]option.Server{"http/1.1": h1}, FallbackForPath: map[string]option.Server{"/ws": ws},
+	}, 1)
+	for _, tt := range []struct{ alpn, first, rest, want string }{
+		{"http/1.1", "GET /ws HTTP/1.1\r\n", "\r\n", "for /ws"},
+		{"http/1.1", "GET /w", "s?ed=1 HTTP/1.1\r\n\r\n", "for /ws"},
+		{"http/1.1", "GET /ws/ HTTP/1.1\r\n", "\r\n", "for http/1.1"},
+		{"h2", "PRI * HTTP/2.0\r\n", "\r\n", "usual"},
+		{"h2", "GET /ws HTTP/1.1\r\n", "\r\n", "for /ws"},
+	} {
+		c := dialTLS(t, s, tt.alpn)
+		io.WriteString(c, tt.first)
+		io.WriteString(c, tt.rest)
+		if got, err := io.ReadAll(c); string(got) != tt.want || err != nil {
+			t.Errorf("ALPN %q, %q: got %q, %v; want %q", tt.alpn, tt.first, got, err, tt.want)
+		}
+	}
+}
+
 func TestFallbackThatDoesNotAnswer(t *testing.T) {
 	gone := web(t, "")
 	gone.ServerPort = 1

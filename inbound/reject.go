@@ -2,7 +2,6 @@ package inbound
 
 import (
 	"context"
-	stdtls "crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -34,20 +33,6 @@ func (s *Stream) reject(ctx context.Context, conn *netio.Conn, md *adapter.Metad
 		return
 	}
 	drain(conn) // also where it is no web site: inside a transport, whose path one has to know, or REALITY
-}
-
-// fallback picks the server for a rejected stream: by ALPN first.
-func (s *Stream) fallback(conn *netio.Conn) *option.Server {
-	if len(s.o.FallbackForALPN) > 0 {
-		if c, ok := conn.Conn.(interface {
-			ConnectionState() stdtls.ConnectionState
-		}); ok {
-			if server, ok := s.o.FallbackForALPN[c.ConnectionState().NegotiatedProtocol]; ok {
-				return &server
-			}
-		}
-	}
-	return s.o.Fallback
 }
 
 // fallBack joins conn, nothing of which is consumed, with server.

@@ -18,6 +18,7 @@ func MergeStream(node, defaults Stream) Stream {
 		Multiplex:       clonePointer(cmp.Or(n.Multiplex, d.Multiplex)),
 		Fallback:        clonePointer(cmp.Or(n.Fallback, d.Fallback)),
 		FallbackForALPN: mergeMap(n.FallbackForALPN, d.FallbackForALPN),
+		FallbackForPath: mergeMap(n.FallbackForPath, d.FallbackForPath),
 		Limits:          mergeLimitsPointer(d.Limits, n.Limits),
 	}
 }

@@ -74,6 +74,12 @@ func TestMergeStream(t *testing.T) {
 			Stream{FallbackForALPN: map[string]Server{"h2": {"b", 2}, "x": {"c", 3}}},
 			Stream{FallbackForALPN: map[string]Server{"h2": {"a", 1}, "x": {"c", 3}}},
 		},
+		{
+			"fallbacks by path",
+			Stream{FallbackForPath: map[string]Server{"/": {"a", 1}}},
+			Stream{FallbackForPath: map[string]Server{"/": {"b", 2}, "/x": {"c", 3}}},
+			Stream{FallbackForPath: map[string]Server{"/": {"a", 1}, "/x": {"c", 3}}},
+		},
 	} {
 		if got := MergeStream(tt.node, tt.defaults); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", tt.name, got, tt.want)

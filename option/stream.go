@@ -55,6 +55,7 @@ type Stream struct {
 	Multiplex       *Multiplex        `json:"multiplex,omitempty"`
 	Fallback        *Server           `json:"fallback,omitempty"`          // where non-users go
 	FallbackForALPN map[string]Server `json:"fallback_for_alpn,omitempty"` // the same by negotiated ALPN
+	FallbackForPath map[string]Server `json:"fallback_for_path,omitempty"` // the same by an HTTP/1 request's path, or the folder above it: "/ws", "/blog/"
 	Limits          *Limits           `json:"limits,omitempty"`
 }
 

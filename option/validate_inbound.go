@@ -3,6 +3,7 @@ package option
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"heki/constant"
@@ -125,11 +126,33 @@ func (s *Stream) check(at Path) error {
 		}
 		r.join(server.Validate(in.Key(alpn)))
 	}
+	r.join(checkPaths(s.FallbackForPath, at.Key("fallback_for_path")))
 	if s.Limits != nil {
 		r.join(s.Limits.check(at.Key("limits")))
 	}
 	return r.err()
 }
+
+// checkPaths looks at servers by path. A path that no request line has would never be met.
+func checkPaths(servers map[string]Server, at Path) error {
+	var r report
+	for _, path := range sortedKeys(servers) {
+		server := servers[path]
+		unfit := func(c rune) bool { return c <= ' ' || c == '?' || c == '#' || c > '~' }
+		switch {
+		case !strings.HasPrefix(path, "/") || strings.ContainsFunc(path, unfit):
+			r.add(at, `names the path %q, must be one such as "/ws" or "/blog/", escaped and without a query`, short(path))
+		case len(path) > maxFallbackPath:
+			r.add(at, "names a path of %d bytes, must be at most %d", len(path), maxFallbackPath)
+		default:
+			r.join(server.Validate(at.Key(path)))
+		}
+	}
+	return r.err()
+}
+
+// maxFallbackPath is within what is read of a request before it goes to its fallback.
+const maxFallbackPath = 1024
 
 // Validate fills the defaults of an inbound; listen_port is required.
 func (l *Listen) Validate(at Path) error {

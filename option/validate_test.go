@@ -77,12 +77,12 @@ func TestInboundMessages(t *testing.T) {
 			`inbounds[0].fallback_for_alpn: needs TLS: without it no ALPN is negotiated; write fallback, or tls.enabled`,
 		}},
 		{"fallback by path", inboundWith(`"fallback_for_path": {"/ws": {"server": "1.2.3.4"}, "/a?b": {}, "ws": {}, "": {}, "/ä": {}, "/` + strings.Repeat("a", 1024) + `": {}}`), []string{
-			`inbounds[0].fallback_for_path: names the path "", must be one such as "/ws", or a folder such as "/blog/", as a request has it: escaped, without a query`,
-			`inbounds[0].fallback_for_path: names the path "/a?b", must be`,
+			`inbounds[0].fallback_for_path: names the path "", must be one such as "/ws" or "/blog/", escaped and without a query`,
+			`inbounds[0].fallback_for_path: names the path "/a?b", must be one such as "/ws" or "/blog/", escaped and without a query`,
 			`inbounds[0].fallback_for_path: names a path of 1025 bytes, must be at most 1024`,
-			`inbounds[0].fallback_for_path./ws.server_port: is required, 1 to 65535`,
-			`inbounds[0].fallback_for_path: names the path "/ä", must be`,
-			`inbounds[0].fallback_for_path: names the path "ws", must be`,
+			`inbounds[0].fallback_for_path: names the path "/ä", must be one such as "/ws" or "/blog/", escaped and without a query`,
+			`inbounds[0].fallback_for_path: names the path "ws", must be one such as "/ws" or "/blog/", escaped and without a query`,
+			`inbounds[0].fallback_for_path["/ws"].server_port: is required, 1 to 65535`,
 		}},
 		{"mux", inboundWith(`"multiplex": {"enabled": true, "brutal": {"enabled": true}}`), []string{
 			`inbounds[0].multiplex.brutal: is not served by this version; clients that ask for it are told so`,
