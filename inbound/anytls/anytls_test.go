@@ -104,7 +104,7 @@ func (s *stream) Read(p []byte) (int, error) {
 func TestConformance(t *testing.T) { inboundtest.Run(t, protocol) }
 
 // certificate is a self-signed one in the form of the options.
-func certificate(t *testing.T) *option.TLS {
+func certificate(t testing.TB) *option.TLS {
 	t.Helper()
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
