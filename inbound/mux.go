@@ -21,11 +21,33 @@ import (
 // errNoMultiplex ends connections of sing-mux where that is off.
 var errNoMultiplex = errors.New("sing-mux is off: set multiplex.enabled in the inbound, or turn multiplex off in the client")
 
+// ErrPacketsOnly ends a Mux.Cool connection in which a client opens a stream that is not allowed.
+var ErrPacketsOnly = errors.New("a stream in a mux connection for packets only: turn Mux.Cool for TCP off in the client")
+
 // muxCool serves the streams of a Mux.Cool connection.
 func (d *Dispatcher) muxCool(ctx context.Context, conn wire.Conn, md *adapter.Metadata) error {
+	return d.serveMuxCool(ctx, conn, md, func(h *MuxHandler) muxcool.Handler { return h })
+}
+
+// PacketsOnly serves a Mux.Cool connection in which the client may open packet sessions only. It owns
+// conn.
+func (d *Dispatcher) PacketsOnly(ctx context.Context, conn wire.Conn, md *adapter.Metadata) error {
+	return d.serveMuxCool(ctx, conn, md, func(h *MuxHandler) muxcool.Handler { return packetsOnly{h} })
+}
+
+// packetsOnly ends the connection with the first stream.
+type packetsOnly struct{ *MuxHandler }
+
+// NewStream implements muxcool.Handler.
+func (h packetsOnly) NewStream(_ context.Context, conn net.Conn, _ M.Socksaddr) {
+	_ = conn.Close()
+	h.end(ErrPacketsOnly)
+}
+
+func (d *Dispatcher) serveMuxCool(ctx context.Context, conn wire.Conn, md *adapter.Metadata, handler func(*MuxHandler) muxcool.Handler) error {
 	return d.Muxed(ctx, md, func(ctx context.Context, h *MuxHandler) error {
 		return muxcool.Serve(ctx, conn, muxcool.Options{
-			Handler:  h,
+			Handler:  handler(h),
 			Registry: d.sessions,
 			User:     sessionOwner{md.User.ID, md.User.Name},
 		})
@@ -73,7 +95,7 @@ func (d *Dispatcher) Muxed(ctx context.Context, md *adapter.Metadata, serve func
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	err := serve(ctx, &MuxHandler{d, *md, end})
-	if cause := context.Cause(ctx); errors.Is(cause, adapter.ErrRemoved) {
+	if cause := context.Cause(ctx); errors.Is(cause, adapter.ErrRemoved) || errors.Is(cause, ErrPacketsOnly) {
 		return cause
 	}
 	return err

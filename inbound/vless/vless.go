@@ -12,6 +12,7 @@ import (
 	"heki/inbound"
 	"heki/internal/netio"
 	"heki/internal/protocol/vless"
+	"heki/internal/protocol/wire"
 	"heki/option"
 )
 
@@ -45,19 +46,30 @@ type request struct {
 
 // ServeStream implements inbound.Handler.
 func (in *Inbound) ServeStream(ctx context.Context, conn *netio.Conn, md *adapter.Metadata) error {
-	req, err := inbound.ReadHeader(conn, func(b []byte) (request, int, error) { return in.authenticate(b, md) }, vless.ErrShort)
+	req, err := inbound.ReadHeader(conn, func(b []byte) (request, int, error) { return in.authenticate(b, conn, md) }, vless.ErrShort)
 	if err != nil {
 		return err
 	}
 	md.User, md.Destination = req.user, req.Destination
-	if req.Command == vless.CommandUDP {
+	switch {
+	case req.Flow != "":
+		return in.serveVision(ctx, conn, req.Request, md)
+	case req.Command == vless.CommandUDP:
 		return in.dispatcher.Packets(ctx, vless.NewPacketConn(conn, req.Destination), md)
 	}
-	return in.dispatcher.Stream(ctx, vless.NewServerConn(conn), md)
+	return in.route(ctx, vless.NewServerConn(conn), req.Request, md)
+}
+
+// route hands over a stream. In Mux.Cool with Vision, or instead of it, there are packets only.
+func (in *Inbound) route(ctx context.Context, conn wire.Conn, req vless.Request, md *adapter.Metadata) error {
+	if req.Command == vless.CommandMux && md.User.Flow != "" {
+		return in.dispatcher.PacketsOnly(ctx, conn, md)
+	}
+	return in.dispatcher.Stream(ctx, conn, md)
 }
 
 // authenticate finds the user of the request at the start of b, before any of it is consumed.
-func (in *Inbound) authenticate(b []byte, md *adapter.Metadata) (request, int, error) {
+func (in *Inbound) authenticate(b []byte, conn *netio.Conn, md *adapter.Metadata) (request, int, error) {
 	req, n, err := vless.ParseRequest(b)
 	if err != nil {
 		return request{}, 0, err
@@ -66,10 +78,8 @@ func (in *Inbound) authenticate(b []byte, md *adapter.Metadata) (request, int, e
 	if !ok {
 		return request{}, 0, inbound.ErrUnknownUser
 	}
-	if req.Flow != "" {
-		in.log.Info("the client asks for a flow that its user does not have; remove the flow in the client or set it for the user",
-			"user", user.Name, "flow", req.Flow, "from", md.Source.String())
-		return request{}, 0, fmt.Errorf("%w: %q", inbound.ErrBadFlow, req.Flow)
+	if err := in.checkFlow(req, user, b[n:], conn, md); err != nil {
+		return request{}, 0, err
 	}
 	return request{req, user}, n, nil
 }
@@ -80,8 +90,8 @@ func (in *Inbound) SwapUsers(users []*adapter.User) error {
 		if u.UUID == (vless.UUID{}) {
 			return vless.UUID{}, errors.New("has no uuid")
 		}
-		if u.Flow != "" {
-			return vless.UUID{}, fmt.Errorf("flow %q is not served by this version", u.Flow)
+		if u.Flow != "" && u.Flow != vless.FlowVision {
+			return vless.UUID{}, fmt.Errorf("has flow %q, must be %q or none", u.Flow, vless.FlowVision)
 		}
 		return vless.RouteKey(u.UUID), nil
 	})

@@ -15,6 +15,7 @@ import (
 	"heki/constant"
 	"heki/inbound"
 	"heki/inbound/inboundtest"
+	"heki/internal/netio"
 	"heki/internal/protocol/vless"
 	"heki/option"
 )
@@ -46,7 +47,7 @@ func logged(t *testing.T, req vless.Request, users ...*adapter.User) (string, er
 	if err := in.SwapUsers(users); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := in.authenticate(vless.AppendRequest(nil, req), new(adapter.Metadata))
+	_, _, err := in.authenticate(vless.AppendRequest(nil, req), netio.NewConn(nil), new(adapter.Metadata))
 	return log.String(), err
 }
 
@@ -76,7 +77,7 @@ func TestSwapNamesTheUser(t *testing.T) {
 	in := new(Inbound)
 	for want, a := range map[string]adapter.Account{
 		"has no uuid": {Name: "alice"},
-		"not served":  {Name: "alice", UUID: [16]byte{1}, Flow: vless.FlowVision},
+		"has flow":    {Name: "alice", UUID: [16]byte{1}, Flow: "xtls-rprx-direct"},
 	} {
 		err := in.SwapUsers([]*adapter.User{{Account: a}})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "alice") {
