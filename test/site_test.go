@@ -126,6 +126,7 @@ func panelCells() map[string]panelCell {
 		"xray/vless/ws-tls":       {harness.Xray, wsTLS, false},
 		"xray/trojan/tcp/mux":     {harness.Xray, trojan, true},
 		"xray/trojan/tcp-tls":     {harness.Xray, trojanTLS, false},
+		"sing-box/anytls":         {harness.SingBox, anyTLSRoad, false},
 	}
 }
 

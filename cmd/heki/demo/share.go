@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -20,6 +21,12 @@ func shareLink(n paneltest.Node, u paneltest.User, name string) string {
 	title := fmt.Sprintf("%s-%d-%s", n.Protocol, n.ID, name)
 	if n.Protocol == constant.TypeVMess {
 		return vmessLink(n, u, title)
+	}
+	if n.Protocol == constant.TypeAnyTLS { // https://github.com/anytls/anytls-go/blob/main/docs/uri_scheme.md
+		return (&url.URL{
+			Scheme: n.Protocol, User: url.User(u.UUID), Host: address(n), Path: "/",
+			RawQuery: url.Values{"sni": {n.ServerName}, "insecure": {"1"}}.Encode(), Fragment: title,
+		}).String()
 	}
 	q := url.Values{"security": {"tls"}, "sni": {n.ServerName}, "allowInsecure": {"1"}, "type": {"tcp"}}
 	if n.Network == constant.TransportWS {
@@ -51,7 +58,7 @@ func vmessLink(n paneltest.Node, u paneltest.User, title string) string {
 func address(n paneltest.Node) string { return "127.0.0.1:" + strconv.Itoa(n.Port) }
 
 func transportName(n paneltest.Node) string {
-	name := n.Network
+	name := cmp.Or(n.Network, "tcp")
 	if n.Path != "" {
 		name += " " + n.Path
 	}
@@ -99,7 +106,7 @@ func (w *world) writeClient(dir string) (string, error) {
 		if n.TLS == 1 {
 			out["tls"] = object{"enabled": true, "server_name": n.ServerName, "certificate_path": filepath.Join(dir, certFile)}
 		}
-		if n.Protocol == constant.TypeTrojan {
+		if n.Protocol == constant.TypeTrojan || n.Protocol == constant.TypeAnyTLS {
 			out["password"] = w.users[0].UUID
 		} else {
 			out["uuid"] = w.users[0].UUID
