@@ -24,7 +24,7 @@ demo: build ## a panel, a node and users on this machine, to look at; Ctrl-C end
 build: ## ./heki, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o heki ./cmd/heki
 
-test: $(if $(filter skip,$(UNIT)),,unit) real ## all tests, then real sing-box and Xray clients; UNIT=skip leaves out the first
+test: $(if $(filter skip,$(UNIT)),,unit) real ## all tests, then real sing-box, Xray and mihomo clients; UNIT=skip leaves out the first
 
 check: vet lint unit debug fuzz ## all that a change must pass: vet, lint and format, race tests, debug tests, fuzzing
 
@@ -55,7 +55,7 @@ debug: ## the same with sing's buffer leak detector
 fuzz: ## every fuzz target for FUZZTIME
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' .ci/fuzz
 
-real: deps ## sing-box and Xray against a real heki; builds them once (minutes)
+real: deps ## sing-box, Xray and mihomo against a real heki; builds them once (minutes)
 	$(GO) -C test test -count=1 -timeout 30m ./...
 
 bench: ## all benchmarks; BENCH picks by name
