@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 )
 
@@ -25,8 +26,8 @@ type Reality struct {
 	Certificate     *Certificate
 }
 
-// StartReality starts a target and makes keys.
-func StartReality(t testing.TB) *Reality {
+// StartReality starts a target, which exchanges keys by curves, or as Go does, and makes keys.
+func StartReality(t testing.TB, curves ...tls.CurveID) *Reality {
 	t.Helper()
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
@@ -41,7 +42,7 @@ func StartReality(t testing.TB) *Reality {
 		io.WriteString(w, TargetPage)
 	}))
 	s.EnableHTTP2 = true
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, CurvePreferences: curves}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // every user leaves in the middle of a handshake
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -84,4 +85,59 @@ func (r *Reality) xray(lane Lane) JSON {
 func (r *Reality) mihomo(out JSON, lane Lane) {
 	out["client-fingerprint"] = fingerprint(lane)
 	out["reality-opts"] = JSON{"public-key": r.Public, "short-id": r.ShortID}
+}
+
+// StartTap passes connections on to port and records the first flight of the first one, which the
+// second result returns.
+func StartTap(t testing.TB, port uint16) (at uint16, recorded func() []byte) {
+	t.Helper()
+	l, err := net.Listen("tcp", Loopback+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan []byte, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { pass(conn, Address(port), first) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		wg.Wait()
+	})
+	return PortOf(l.Addr()), func() []byte { return <-first }
+}
+
+// pass joins conn with address until one of both ends.
+func pass(conn net.Conn, address string, first chan<- []byte) {
+	defer conn.Close()
+	remote, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer remote.Close()
+	flight := make([]byte, 16<<10)
+	n, err := conn.Read(flight)
+	if err != nil {
+		return
+	}
+	select {
+	case first <- flight[:n]:
+	default:
+	}
+	remote.Write(flight[:n])
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		io.Copy(conn, remote)
+		conn.Close()
+	}()
+	io.Copy(remote, conn)
+	remote.Close()
+	<-done
 }
