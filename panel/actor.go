@@ -46,6 +46,7 @@ type actor struct {
 	rules    []string
 	skipped  string // route actions that are not served, as told
 
+	synced      time.Time // the last time that everything was as the panel says
 	nextSync    time.Time
 	nextReport  time.Time
 	syncFails   int // in a row, those that the panel is to blame for
@@ -158,7 +159,7 @@ func (a *actor) run(ctx context.Context) {
 			a.nextSync = a.svc.cfg.Now()
 		case <-timer.C:
 		}
-		if now = a.svc.cfg.Now(); !now.Before(a.nextSync) {
+		if now = a.svc.cfg.Now(); !now.Before(a.nextSync) || a.fresh(now) {
 			a.guard("sync", func() { a.syncStep(ctx) }, func(wait time.Duration) { a.nextSync = now.Add(wait) })
 			a.hasten()
 		}
@@ -168,6 +169,16 @@ func (a *actor) run(ctx context.Context) {
 		a.note()
 		timer.Reset(a.pause())
 	}
+}
+
+// freshFor is how old the list of users may be when a brittle panel is sent a report.
+const freshFor = 5 * time.Second
+
+// fresh tells whether the panel must be asked for its users before the report that is due: it breaks a
+// report off at a user it no longer has.
+func (a *actor) fresh(now time.Time) bool {
+	_, brittle := a.entry().client.(Brittle)
+	return brittle && !a.away && !now.Before(a.nextReport) && now.Sub(a.synced) > freshFor
 }
 
 // hasten brings the next report forward when the panel has just asked for more frequent ones, as it does
@@ -213,7 +224,7 @@ func (a *actor) syncStep(ctx context.Context) {
 		if n := a.syncFold.ok(); n > 0 {
 			a.say(slog.LevelInfo, "sync works again after %d failures", n)
 		}
-		a.syncFails = 0
+		a.syncFails, a.synced = 0, now
 		a.nextSync = now.Add(jitter(a.syncInterval()))
 		a.setStatus(func(s *Status) { s.Synced, s.Err, s.FromSnapshot = now, "", false })
 		return

@@ -19,6 +19,7 @@ import (
 	"heki/panel"
 	"heki/panel/local"
 	"heki/panel/paneltest"
+	"heki/panel/sspanel"
 	"heki/panel/xboard"
 )
 
@@ -166,7 +167,7 @@ func newBench(t *testing.T, nodes int) *bench {
 	b.cfg = panel.Config{
 		Options: []option.Panel{o}, StateDir: t.TempDir(), Host: b.host, HTTP: b.wire,
 		Limits: option.Limits{IPExpiry: option.Duration(time.Minute), CIDRv4: 32, CIDRv6: 128},
-		Kinds:  map[string]panel.Kind{"xboard": xboard.Kind(), "local": local.Kind()},
+		Kinds:  map[string]panel.Kind{"xboard": xboard.Kind(), "local": local.Kind(), "sspanel": sspanel.Kind()},
 		Log:    slog.New(slog.NewTextHandler(b.log, nil)),
 	}
 	return b

@@ -14,6 +14,7 @@ const bytesPerKB = 1024
 
 // reportStep sends traffic and online addresses, and plans the next time.
 func (a *actor) reportStep(ctx context.Context) {
+	a.decisions()
 	err := a.reportTraffic(ctx)
 	if err == nil && !a.away {
 		a.reportOnline(ctx)
@@ -35,6 +36,21 @@ func (a *actor) reportStep(ctx context.Context) {
 		if probe := now.Add(jitter(wait)); probe.Before(a.nextSync) {
 			a.nextSync = probe
 		}
+	}
+}
+
+// decisions takes up what a person decided about held batches: heki traffic resend and discard.
+func (a *actor) decisions() {
+	done, err := a.outbox.Decisions()
+	for _, d := range done {
+		what := "go out with the next report"
+		if d.Decision == meter.Discard {
+			what = "are forgotten"
+		}
+		a.say(slog.LevelWarn, "batch %s: %d users' %s %s, as heki traffic %s said", d.ID, len(d.Users), size(d.Bytes()), what, d.Decision)
+	}
+	if err != nil {
+		a.say(slog.LevelError, "decisions about held traffic: %v", err)
 	}
 }
 

@@ -43,7 +43,7 @@ func run(args []string) int {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(runCommand(), checkCommand(), generateCommand(), versionCommand(), demoCommand())
+	root.AddCommand(runCommand(), checkCommand(), generateCommand(), trafficCommand(), versionCommand(), demoCommand())
 	root.SetArgs(args)
 	err := root.Execute()
 	if err == nil {

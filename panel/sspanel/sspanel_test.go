@@ -91,23 +91,28 @@ func TestNode(t *testing.T) {
 	}{
 		{
 			"vmess ws tls", `{"ret":1,"data":{"node_speedlimit":0,"sort":11,"server":"hk.example.com","custom_config":{"offset_port_node":"10443","offset_port_user":"443","network":"ws","security":"tls","host":"hk.example.com","path":"\/ray","header":{"type":"none"}},"type":"SSPanel-UIM","version":"2025.1.0"}}`,
-			panel.Node{Protocol: "vmess", Port: 10443, Carrier: panel.Carrier{Network: "ws", Path: "/ray", Host: "hk.example.com"}, TLS: panel.TLSOn, ServerName: "hk.example.com"}, "",
+			panel.Node{Protocol: "vmess", Port: 10443, Carrier: panel.Carrier{Network: "ws", Path: "/ray", Host: "hk.example.com"}, TLS: panel.TLSOn, ServerName: "hk.example.com"},
+			"",
 		},
 		{
 			"trojan grpc", `{"ret":1,"data":{"node_speedlimit":300,"sort":14,"server":"jp.example.com","custom_config":{"offset_port_node":443,"network":"grpc","servicename":"tj","host":"jp.example.com","allow_insecure":"0"},"type":"My Site","version":"2025.1.0"}}`,
-			panel.Node{Protocol: "trojan", Port: 443, Carrier: panel.Carrier{Network: "grpc", Host: "jp.example.com", ServiceName: "tj"}, TLS: panel.TLSOn, ServerName: "jp.example.com"}, "",
+			panel.Node{Protocol: "trojan", Port: 443, Carrier: panel.Carrier{Network: "grpc", Host: "jp.example.com", ServiceName: "tj"}, TLS: panel.TLSOn, ServerName: "jp.example.com"},
+			"",
 		},
 		{
 			"vmess with an http header", `{"ret":1,"data":{"node_speedlimit":0,"sort":11,"server":"a","custom_config":{"offset_port_node":80,"network":"tcp","header":{"type":"http","request":{"path":["\/"],"headers":{"Host":["a.com"]}}}}}}`,
-			panel.Node{Protocol: "vmess", Port: 80, Carrier: panel.Carrier{Network: "tcp_http_header", Paths: []string{"/"}}}, "",
+			panel.Node{Protocol: "vmess", Port: 80, Carrier: panel.Carrier{Network: "tcp_http_header", Paths: []string{"/"}}},
+			"",
 		},
 		{
 			"an address", `{"ret":1,"data":{"node_group":0,"node_class":0,"node_speedlimit":0,"traffic_rate":1,"mu_only":-1,"sort":11,"server":"1.3.5.7;443;0;ws;tls;path=\/v2ray|server=hk.domain.com|host=hk.domain.com","type":"ss-panel-v3-mod_Uim"}}`,
-			panel.Node{Protocol: "vmess", Port: 443, Carrier: panel.Carrier{Network: "ws", Path: "/v2ray", Host: "hk.domain.com"}, TLS: panel.TLSOn, ServerName: "hk.domain.com"}, "",
+			panel.Node{Protocol: "vmess", Port: 443, Carrier: panel.Carrier{Network: "ws", Path: "/v2ray", Host: "hk.domain.com"}, TLS: panel.TLSOn, ServerName: "hk.domain.com"},
+			"",
 		},
 		{
 			"a trojan address", `{"ret":1,"data":{"node_speedlimit":50,"sort":14,"server":"gz.aaa.com;port=443#12345|host=hk.aaa.com"}}`,
-			panel.Node{Protocol: "trojan", Port: 12345, TLS: panel.TLSOn, ServerName: "hk.aaa.com"}, "",
+			panel.Node{Protocol: "trojan", Port: 12345, TLS: panel.TLSOn, ServerName: "hk.aaa.com"},
+			"",
 		},
 		{"no port", `{"ret":1,"data":{"sort":11,"server":"a","custom_config":[]}}`, panel.Node{}, "custom_config.offset_port_node is missing"},
 		{"a bad port", `{"ret":1,"data":{"sort":11,"server":"a","custom_config":{"offset_port_node":"70000"}}}`, panel.Node{}, "is 70000, must be 1 to 65535"},
@@ -202,12 +207,14 @@ func TestUsers(t *testing.T) {
 			[]adapter.Account{
 				{ID: 1, Name: "1", Password: uuid1, SpeedBytes: 1_250_000, AlterID: 4},
 				{ID: 12, Name: "12", Password: uuid2, SpeedBytes: 1_250_000, IPLimit: 2, AlterID: 4},
-			}, 0, "",
+			},
+			0, "",
 		},
 		{
 			"shadowsocks", `{"ret":1,"data":[{"id":12,"node_speedlimit":8,"node_iplimit":3,"method":"aes-256-gcm","port":20012,"passwd":"xk2Lp9Qa","alive_ip":1}]}`,
 			terms{passwd: true},
-			[]adapter.Account{{ID: 12, Name: "12", Password: "xk2Lp9Qa", SpeedBytes: 1_000_000, IPLimit: 3}}, 0, "",
+			[]adapter.Account{{ID: 12, Name: "12", Password: "xk2Lp9Qa", SpeedBytes: 1_000_000, IPLimit: 3}},
+			0, "",
 		},
 		{"nobody", `{"ret":1,"data":[]}`, terms{}, nil, 0, ""},
 		{"null", `{"ret":1,"data":null}`, terms{}, nil, 0, ""},
