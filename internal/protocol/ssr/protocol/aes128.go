@@ -19,8 +19,7 @@ const (
 	aesTail     = 4
 	aesMinFrame = 4 + 1 + aesTail
 	aesMaxFrame = 8192 // exclusive
-	aesMaxData  = 8100 // of the reference, which leaves room for padding
-	aesMaxPad   = 1500 // the longest padding section that we make
+	aesMaxData  = 8100 // of the reference
 )
 
 // aes128 is what auth_aes128_md5 and auth_aes128_sha1 differ in.
@@ -69,13 +68,13 @@ func (a *aes128) accept(p *Port, s Session, b []byte, who Lookup) (Accepted, err
 		return Accepted{}, wire.ErrShort
 	}
 	m, port := newMAC(a.hash, nil), portKey(p, s)
-	if !same(b[1:aesPrefix], m.sum(port, b[:1], nil)) {
+	if !same(b[1:aesPrefix], m.sum(port, b[:1])) {
 		return Accepted{}, ErrAuth
 	}
 	if len(b) < aesHead {
 		return Accepted{}, wire.ErrShort
 	}
-	if !same(b[aesHead-4:aesHead], m.sum(port, b[aesPrefix:aesHead-4], nil)) {
+	if !same(b[aesHead-4:aesHead], m.sum(port, b[aesPrefix:aesHead-4])) {
 		return Accepted{}, ErrAuth
 	}
 	uid := binary.LittleEndian.Uint32(b[aesPrefix:])
@@ -93,7 +92,7 @@ func (a *aes128) accept(p *Port, s Session, b []byte, who Lookup) (Accepted, err
 		return Accepted{}, wire.ErrShort
 	}
 	m.setUser(user)
-	if !same(b[total-aesTail:total], m.user(b[:total-aesTail], nil)) {
+	if !same(b[total-aesTail:total], m.user(b[:total-aesTail])) {
 		return Accepted{}, ErrAuth
 	}
 	return Accepted{
@@ -116,14 +115,14 @@ func (a *aes128) appendFirst(dst, payload []byte, pad int, port []byte, id Ident
 	at := len(dst)
 	total := aesHead + pad + len(payload) + aesTail
 	dst = enc.fill(dst, 1)
-	dst = append(dst, enc.mac.sum(port, dst[at:at+1], nil)[:6]...)
+	dst = append(dst, enc.mac.sum(port, dst[at:at+1])[:6]...)
 	dst = binary.LittleEndian.AppendUint32(dst, id.UID)
 	e := secret{utc: id.UTC, client: id.ClientID, conn: id.ConnID, c: uint16(total), d: uint16(pad)}
 	dst = e.append(dst, id.Key, a.name)
-	dst = append(dst, enc.mac.sum(port, dst[at+aesPrefix:], nil)[:4]...)
+	dst = append(dst, enc.mac.sum(port, dst[at+aesPrefix:])[:4]...)
 	dst = enc.fill(dst, pad)
 	dst = append(dst, payload...)
-	return append(dst, enc.mac.user(dst[at:], nil)[:aesTail]...)
+	return append(dst, enc.mac.user(dst[at:])[:aesTail]...)
 }
 
 // aesDecoder reads
@@ -184,11 +183,16 @@ func (e *aesEncoder) Most(n int) int {
 	if e.first != nil {
 		return min(n, 1200) // a first packet as long as others
 	}
-	return min(n, aesMaxData-aesMaxPad)
+	return min(n, aesMaxData)
 }
 
 // Extra implements Encoder.
-func (e *aesEncoder) Extra() int { return aesHead + aesTail + aesMaxPad }
+func (e *aesEncoder) Extra(n int) int {
+	if n >= e.mss {
+		return aesHead + aesTail + 1
+	}
+	return aesHead + aesTail + max(e.mss-n, 1)
+}
 
 // Append implements Encoder.
 func (e *aesEncoder) Append(dst, p []byte) []byte {

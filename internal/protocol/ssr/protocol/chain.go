@@ -47,7 +47,7 @@ func (c chain) accept(p *Port, s Session, b []byte, who Lookup) (Accepted, error
 		return Accepted{}, wire.ErrShort
 	}
 	m := newMAC(md5.New, nil)
-	up := [16]byte(m.sum(portKey(p, s), b[:4], nil))
+	up := [16]byte(m.sum(portKey(p, s), b[:4]))
 	if !same(b[4:chainPrefix], up[:]) {
 		return Accepted{}, ErrAuth
 	}
@@ -60,7 +60,7 @@ func (c chain) accept(p *Port, s Session, b []byte, who Lookup) (Accepted, error
 		return Accepted{}, ErrUser
 	}
 	m.setUser(user)
-	down := [16]byte(m.user(b[chainPrefix:chainHead-4], nil))
+	down := [16]byte(m.user(b[chainPrefix : chainHead-4]))
 	if !same(b[chainHead-4:chainHead], down[:]) {
 		return Accepted{}, ErrAuth
 	}
@@ -82,12 +82,12 @@ func (c chain) accept(p *Port, s Session, b []byte, who Lookup) (Accepted, error
 func (c chain) client(p *Port, s Session, id Identity) (Encoder, Decoder) {
 	m := newMAC(md5.New, id.Key)
 	head := fill(s.Rand, make([]byte, 0, chainHead), 4)
-	up := [16]byte(m.sum(portKey(p, s), head, nil))
+	up := [16]byte(m.sum(portKey(p, s), head))
 	head = append(head, up[:8]...)
 	head = binary.LittleEndian.AppendUint32(head, id.UID^binary.LittleEndian.Uint32(up[8:]))
 	e := secret{utc: id.UTC, client: id.ClientID, conn: id.ConnID, c: uint16(p.overhead)}
 	head = e.append(head, id.Key, string(c))
-	down := [16]byte(m.user(head[chainPrefix:], nil))
+	down := [16]byte(m.user(head[chainPrefix:]))
 	head = append(head, down[:4]...)
 	pads := p.padderAt(id.UTC)
 	key, _ := derive(nil, id.Key, up[:], true)
@@ -232,7 +232,7 @@ func (e *chainEncoder) Most(n int) int {
 }
 
 // Extra implements Encoder.
-func (e *chainEncoder) Extra() int { return chainHead + chainFrame + 2 + chainPad }
+func (e *chainEncoder) Extra(int) int { return chainHead + chainFrame + 2 + chainPad }
 
 // Append implements Encoder.
 func (e *chainEncoder) Append(dst, p []byte) []byte {

@@ -110,11 +110,11 @@ func (*aesDatagram) rear() int { return 4 + aesTail }
 
 func (*aesDatagram) appendClient(x *scratch, b []byte, uid uint32, user []byte, _ io.Reader) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uid)
-	return append(b, x.mac.sum(user, b, nil)[:aesTail]...)
+	return append(b, x.mac.sum(user, b)[:aesTail]...)
 }
 
 func (f *aesDatagram) appendServer(x *scratch, b, _ []byte, _ io.Reader) []byte {
-	return append(b, x.mac.sum(f.key, b, nil)[:aesTail]...)
+	return append(b, x.mac.sum(f.key, b)[:aesTail]...)
 }
 
 func (*aesDatagram) openClient(x *scratch, b []byte, who Lookup) ([]byte, uint32, error) {
@@ -127,7 +127,7 @@ func (*aesDatagram) openClient(x *scratch, b []byte, who Lookup) ([]byte, uint32
 	if !ok {
 		return nil, uid, ErrUser
 	}
-	if !same(b[n:], x.mac.sum(user, b[:n], nil)) {
+	if !same(b[n:], x.mac.sum(user, b[:n])) {
 		return nil, uid, ErrDatagram
 	}
 	return b[:n-4], uid, nil
@@ -135,7 +135,7 @@ func (*aesDatagram) openClient(x *scratch, b []byte, who Lookup) ([]byte, uint32
 
 func (f *aesDatagram) openServer(x *scratch, b, _ []byte) ([]byte, error) {
 	n := len(b) - aesTail
-	if n < 0 || !same(b[n:], x.mac.sum(f.key, b[:n], nil)) {
+	if n < 0 || !same(b[n:], x.mac.sum(f.key, b[:n])) {
 		return nil, ErrDatagram
 	}
 	return b[:n], nil
@@ -159,7 +159,7 @@ func (*chainForm) rear() int { return chainSpread - 1 + chainTail }
 
 // begin keys x for a datagram of that A and returns its padding in bytes.
 func (f *chainForm) begin(x *scratch, a, user []byte) int {
-	x.d = [md5.Size]byte(x.mac.sum(f.key, a, nil))
+	x.d = [md5.Size]byte(x.mac.sum(f.key, a))
 	var key [md5.Size]byte
 	key, x.text = derive(x.text, user, x.d[:], true)
 	x.rc4.SetKey(key[:])
@@ -182,12 +182,12 @@ func (f *chainForm) seal(x *scratch, b, user []byte, n int, random io.Reader) []
 func (f *chainForm) appendClient(x *scratch, b []byte, uid uint32, user []byte, random io.Reader) []byte {
 	b = f.seal(x, b, user, chainAsk, random)
 	b = binary.LittleEndian.AppendUint32(b, uid^binary.LittleEndian.Uint32(x.d[:]))
-	return append(b, x.mac.sum(user, b, nil)[0])
+	return append(b, x.mac.sum(user, b)[0])
 }
 
 func (f *chainForm) appendServer(x *scratch, b, user []byte, random io.Reader) []byte {
 	b = f.seal(x, b, user, chainReply, random)
-	return append(b, x.mac.sum(user, b, nil)[0])
+	return append(b, x.mac.sum(user, b)[0])
 }
 
 func (f *chainForm) openClient(x *scratch, b []byte, who Lookup) ([]byte, uint32, error) {
@@ -196,7 +196,7 @@ func (f *chainForm) openClient(x *scratch, b []byte, who Lookup) ([]byte, uint32
 		return nil, 0, ErrDatagram
 	}
 	a := b[n : n+chainAsk]
-	mask := binary.LittleEndian.Uint32(x.mac.sum(f.key, a, nil))
+	mask := binary.LittleEndian.Uint32(x.mac.sum(f.key, a))
 	uid := binary.LittleEndian.Uint32(b[n+chainAsk:]) ^ mask
 	user, ok := who(uid)
 	if !ok {
@@ -216,7 +216,7 @@ func (f *chainForm) openServer(x *scratch, b, user []byte) ([]byte, error) {
 
 // open checks the MAC of b and decrypts what is before its tail, padding off.
 func (f *chainForm) open(x *scratch, b, a, user []byte) ([]byte, error) {
-	if !same(b[len(b)-1:], x.mac.sum(user, b[:len(b)-1], nil)) {
+	if !same(b[len(b)-1:], x.mac.sum(user, b[:len(b)-1])) {
 		return nil, ErrDatagram
 	}
 	n := len(b) - chainTail - f.begin(x, a, user)

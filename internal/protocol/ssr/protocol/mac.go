@@ -34,8 +34,8 @@ func (m *mac) setUser(user []byte) {
 	m.key = append(append(m.key[:0], user...), 0, 0, 0, 0)
 }
 
-// sum returns the MAC of a and b. It is valid until the next call.
-func (m *mac) sum(key, a, b []byte) []byte {
+// sum returns the MAC of b. It is valid until the next call.
+func (m *mac) sum(key, b []byte) []byte {
 	clear(m.pad[:])
 	if len(key) > macBlock {
 		m.hash.Reset()
@@ -49,7 +49,6 @@ func (m *mac) sum(key, a, b []byte) []byte {
 	}
 	m.hash.Reset()
 	_, _ = m.hash.Write(m.pad[:])
-	_, _ = m.hash.Write(a)
 	_, _ = m.hash.Write(b)
 	inner := m.hash.Sum(m.out[:0])
 	for i := range m.pad {
@@ -64,11 +63,11 @@ func (m *mac) sum(key, a, b []byte) []byte {
 // frame returns the MAC of frame number id.
 func (m *mac) frame(id uint32, b []byte) []byte {
 	binary.LittleEndian.PutUint32(m.key[len(m.key)-4:], id)
-	return m.sum(m.key, b, nil)
+	return m.sum(m.key, b)
 }
 
-// user returns the MAC of a and b with the user's key alone.
-func (m *mac) user(a, b []byte) []byte { return m.sum(m.key[:len(m.key)-4], a, b) }
+// user returns the MAC of b with the user's key alone.
+func (m *mac) user(b []byte) []byte { return m.sum(m.key[:len(m.key)-4], b) }
 
 // same compares in constant time; want may be longer than got.
 func same(got, want []byte) bool { return subtle.ConstantTimeCompare(got, want[:len(got)]) == 1 }

@@ -26,7 +26,7 @@ var (
 // Sizes in bytes.
 const (
 	// MaxFirst is the longest first packet that is waited for; clients stay below 3000.
-	MaxFirst = 16 << 10
+	MaxFirst = 8 << 10
 	// DefaultMSS is what frames are cut by where nobody knows the connection's.
 	DefaultMSS = 1460
 	maxMSS     = 1500
@@ -179,8 +179,8 @@ type Encoder interface {
 	// Most is how much payload the next frame may carry, of n bytes that are there. It is at least 1
 	// for an n of at least 1.
 	Most(n int) int
-	// Extra bounds what the next frame adds to its payload, whatever its length.
-	Extra() int
+	// Extra bounds what the next frame adds to a payload of n bytes.
+	Extra(n int) int
 	// Append appends a frame with the payload p to dst, which has the room and is apart from p.
 	Append(dst, p []byte) []byte
 }
@@ -209,7 +209,7 @@ func (origin) Decode(b []byte) (int, int, bool, error) { return len(b), len(b), 
 func (origin) Most(n int) int { return n }
 
 // Extra implements Encoder.
-func (origin) Extra() int { return 0 }
+func (origin) Extra(int) int { return 0 }
 
 // Append implements Encoder.
 func (origin) Append(dst, p []byte) []byte { return append(dst, p...) }

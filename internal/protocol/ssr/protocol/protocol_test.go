@@ -92,7 +92,8 @@ func checkWay(t *testing.T, enc Encoder, dec Decoder, n int, empty bool) {
 	_, _ = rand.Read(payload)
 	var b []byte
 	for rest := payload; len(rest) > 0 || n == 0; {
-		k, extra, before := enc.Most(len(rest)), enc.Extra(), len(b)
+		k, before := enc.Most(len(rest)), len(b)
+		extra := enc.Extra(k)
 		b = enc.Append(b, rest[:k])
 		if len(b)-before > k+extra {
 			t.Fatalf("a frame of %d bytes adds %d, bound %d", k, len(b)-before-k, extra)

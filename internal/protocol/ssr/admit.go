@@ -1,0 +1,249 @@
+package ssr
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Errors of admission.
+var (
+	// ErrTime says that a client's clock is off by more than Skew.
+	ErrTime = errors.New("clock is off")
+	// ErrReplay says that a connection was seen before.
+	ErrReplay = errors.New("connection seen before")
+	// ErrDevices says that the user has as many clients as allowed.
+	ErrDevices = errors.New("too many clients")
+)
+
+// Skew is how far a client's clock may be off.
+const Skew = 24 * time.Hour
+
+const (
+	// maxClients bounds the clients of one user that may be active at once.
+	maxClients = 1024
+	// keepClients is how many clients of a user are remembered at least, for replays, beyond those that
+	// may be active.
+	keepClients = 64
+	// slots is how many numbers of connections a client's window has; a jump beyond jumpMost is refused.
+	slots    = 0x1000
+	jumpMost = 0x4000
+	// before is how many numbers below the first one that is seen a window begins.
+	before = 64
+)
+
+// CheckTime refuses clients whose clock is off.
+func CheckTime(utc uint32, now time.Time) error {
+	off := time.Duration(int32(utc-uint32(now.Unix()))) * time.Second
+	if off > Skew || off < -Skew {
+		return fmt.Errorf("%w by %s", ErrTime, off)
+	}
+	return nil
+}
+
+// Clients remembers the clients of one user by their random numbers: how many are active, and which
+// connections they have made (ssr.md §9). Unlike the reference it does not forget a client's
+// connections when the last of them is closed, which let each of them be replayed. It is for any number
+// of goroutines; the zero value is ready.
+type Clients struct {
+	mu    sync.Mutex
+	all   map[uint32]*client
+	first *client // least recently seen
+	last  *client
+}
+
+// client is one client process.
+type client struct {
+	owner      *Clients
+	id         uint32
+	prev, next *client
+	front      uint32 // number that the window begins with
+	seen       [slots / 64]uint64
+	open       int
+	at         time.Time // last activity
+}
+
+// Limits say who is active.
+type Limits struct {
+	Clients int           // active at once; 0 is 1024
+	Silence time.Duration // a client is active so long after its last byte
+	Linger  bool          // also when it has no connection open
+}
+
+// Admit admits connection conn of client id at now, or says why not. Leave ends it.
+func (c *Clients) Admit(id, conn uint32, now time.Time, l Limits) (*Visit, error) {
+	if l.Clients <= 0 || l.Clients > maxClients {
+		l.Clients = maxClients
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.all[id]
+	if (k == nil || !k.active(now, l)) && c.activeLocked(now, l) >= l.Clients {
+		return nil, fmt.Errorf("%w: %d", ErrDevices, l.Clients)
+	}
+	if k == nil {
+		k = c.addLocked(id, conn, l.Clients+keepClients)
+	}
+	if err := k.visit(conn, k.open == 0); err != nil {
+		return nil, err
+	}
+	k.open++
+	c.touchLocked(k, now)
+	return &Visit{client: k}, nil
+}
+
+// active says whether k counts.
+func (k *client) active(now time.Time, l Limits) bool {
+	return (k.open > 0 || l.Linger) && now.Sub(k.at) < l.Silence
+}
+
+func (c *Clients) activeLocked(now time.Time, l Limits) (n int) {
+	for k := c.first; k != nil; k = k.next {
+		if k.active(now, l) {
+			n++
+		}
+	}
+	return n
+}
+
+// addLocked makes a client whose window begins a little before conn. Of keep that there may be, the one
+// that was silent longest makes room.
+func (c *Clients) addLocked(id, conn uint32, keep int) *client {
+	if c.all == nil {
+		c.all = make(map[uint32]*client)
+	}
+	if len(c.all) >= keep {
+		delete(c.all, c.first.id)
+		c.unlinkLocked(c.first)
+	}
+	k := &client{owner: c, id: id, front: conn - before}
+	c.all[id] = k
+	c.pushLocked(k)
+	return k
+}
+
+func (c *Clients) pushLocked(k *client) {
+	k.prev, k.next = c.last, nil
+	if c.last != nil {
+		c.last.next = k
+	} else {
+		c.first = k
+	}
+	c.last = k
+}
+
+func (c *Clients) unlinkLocked(k *client) {
+	if k.prev != nil {
+		k.prev.next = k.next
+	} else {
+		c.first = k.next
+	}
+	if k.next != nil {
+		k.next.prev = k.prev
+	} else {
+		c.last = k.prev
+	}
+	k.prev, k.next = nil, nil
+}
+
+func (c *Clients) touchLocked(k *client, now time.Time) {
+	k.at = now
+	if c.all[k.id] == k && c.last != k {
+		c.unlinkLocked(k)
+		c.pushLocked(k)
+	}
+}
+
+// visit notes connection number conn. Numbers wrap. A client without connections may jump as far ahead
+// as it likes, as after hours with another server.
+func (k *client) visit(conn uint32, jump bool) error {
+	at := conn - k.front
+	switch {
+	case int32(at) < 0:
+		return fmt.Errorf("%w: number %d is too old", ErrReplay, conn)
+	case at > jumpMost && !jump:
+		return fmt.Errorf("%w: number %d is too far ahead", ErrReplay, conn)
+	}
+	if at >= slots { // move on, so that conn is the last
+		k.slide(conn - slots + 1)
+	}
+	slot := conn % slots
+	if k.seen[slot/64]>>(slot%64)&1 != 0 {
+		return fmt.Errorf("%w: number %d", ErrReplay, conn)
+	}
+	k.seen[slot/64] |= 1 << (slot % 64)
+	return nil
+}
+
+// slide moves the window to begin with front.
+func (k *client) slide(front uint32) {
+	if front-k.front >= slots {
+		clear(k.seen[:])
+		k.front = front
+		return
+	}
+	for ; k.front != front; k.front++ {
+		slot := k.front % slots
+		k.seen[slot/64] &^= 1 << (slot % 64)
+	}
+}
+
+// Visit is an admitted connection.
+type Visit struct {
+	client *client
+	once   sync.Once
+}
+
+// Touch notes that the client said something at now.
+func (v *Visit) Touch(now time.Time) {
+	c := v.client.owner
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.touchLocked(v.client, now)
+}
+
+// Leave ends the connection. Only the first call counts.
+func (v *Visit) Leave() {
+	v.once.Do(func() {
+		c := v.client.owner
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		v.client.open--
+	})
+}
+
+// Active counts the clients that are active at now.
+func (c *Clients) Active(now time.Time, l Limits) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.activeLocked(now, l)
+}
+
+// Hellos remembers the randoms of TLS hellos for a while. It is for any number of goroutines; the zero
+// value is ready.
+type Hellos struct {
+	mu       sync.Mutex
+	now, old map[[22]byte]struct{}
+	since    time.Time
+}
+
+const (
+	// helloTime is how long a hello is remembered at least (ssr.md §8.3).
+	helloTime = 5 * time.Minute
+	// maxHellos bounds half of what is remembered.
+	maxHellos = 1 << 16
+)
+
+// Fresh notes a hello and says whether it was not known.
+func (h *Hellos) Fresh(random [22]byte, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.now == nil || now.Sub(h.since) > helloTime || len(h.now) >= maxHellos {
+		h.old, h.now, h.since = h.now, make(map[[22]byte]struct{}), now
+	}
+	_, here := h.now[random]
+	_, there := h.old[random]
+	h.now[random] = struct{}{} // a hit is refreshed
+	return !here && !there
+}

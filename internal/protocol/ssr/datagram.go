@@ -1,0 +1,78 @@
+package ssr
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/sagernet/sing/common/buf"
+	M "github.com/sagernet/sing/common/metadata"
+
+	"heki/internal/protocol/address"
+	"heki/internal/protocol/ssr/protocol"
+)
+
+// Headroom is the most that a server's datagram has before and behind its payload, in bytes.
+func (p *Port) Headroom() (front, rear int) {
+	return p.seals.Front() + address.Max, p.forms.Rear() + p.seals.Rear()
+}
+
+// OpenDatagram decodes a client's datagram in place: its payload is the window of b then. who knows the
+// users. It returns the number of the user, 0 where the protocol has none.
+func (p *Port) OpenDatagram(b *buf.Buffer, who protocol.Lookup) (dst M.Socksaddr, uid uint32, err error) {
+	plain, err := p.seals.Open(b.Bytes())
+	if err != nil {
+		return dst, 0, err
+	}
+	plain, uid, err = p.forms.OpenClient(plain, who)
+	if err != nil {
+		return dst, uid, err
+	}
+	dst, err = p.payload(b, plain)
+	return dst, uid, err
+}
+
+// payload makes the window of b what follows the address at the start of plain, a part of it.
+func (p *Port) payload(b *buf.Buffer, plain []byte) (M.Socksaddr, error) {
+	addr, n, err := address.ParseS(plain, "")
+	if err != nil {
+		return addr, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	b.Advance(p.seals.Front() + n)
+	b.Truncate(len(plain) - n)
+	return addr, nil
+}
+
+// SealDatagram makes a server's datagram of the payload in b, which came from source, for the user with
+// that key. b has Headroom. random never fails.
+func (p *Port) SealDatagram(b *buf.Buffer, source M.Socksaddr, user []byte, random io.Reader) error {
+	return p.seal(b, source, random, func(plain []byte) []byte { return p.forms.AppendServer(plain, user, random) })
+}
+
+// SealClientDatagram is the same at the client, for dst.
+func (p *Port) SealClientDatagram(b *buf.Buffer, dst M.Socksaddr, uid uint32, user []byte, random io.Reader) error {
+	return p.seal(b, dst, random, func(plain []byte) []byte { return p.forms.AppendClient(plain, uid, user, random) })
+}
+
+func (p *Port) seal(b *buf.Buffer, addr M.Socksaddr, random io.Reader, form func([]byte) []byte) error {
+	if _, rear := p.Headroom(); b.FreeLen() < rear {
+		return io.ErrShortBuffer
+	}
+	size := address.Size(addr)
+	address.AppendS(b.ExtendHeader(size)[:0], addr)
+	n := len(form(b.Bytes()))
+	b.Extend(n - b.Len() + p.seals.Rear())
+	b.ExtendHeader(p.seals.Front())
+	return p.seals.Seal(b.Bytes(), random)
+}
+
+// OpenServerDatagram decodes a server's datagram in place, for the user with that key.
+func (p *Port) OpenServerDatagram(b *buf.Buffer, user []byte) (M.Socksaddr, error) {
+	plain, err := p.seals.Open(b.Bytes())
+	if err != nil {
+		return M.Socksaddr{}, err
+	}
+	if plain, err = p.forms.OpenServer(plain, user); err != nil {
+		return M.Socksaddr{}, err
+	}
+	return p.payload(b, plain)
+}
