@@ -49,8 +49,9 @@ func loops() int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// open binds one socket. Without reuse it fails when anybody has the port, another heki included.
-func open(ctx context.Context, o *option.Listen, addr netip.AddrPort, reuse bool) (*netio.PacketSocket, error) {
+// Bind binds one socket, for protocols that receive by themselves. Without reuse it fails when anybody
+// has the port, another heki included.
+func Bind(ctx context.Context, o *option.Listen, addr netip.AddrPort, reuse bool) (*net.UDPConn, error) {
 	config := net.ListenConfig{
 		Control: func(_, _ string, c syscall.RawConn) error { return control(c, o, reuse) },
 	}
@@ -58,7 +59,16 @@ func open(ctx context.Context, o *option.Listen, addr netip.AddrPort, reuse bool
 	if err != nil {
 		return nil, err
 	}
-	s, err := netio.NewPacketSocket(c.(*net.UDPConn))
+	return c.(*net.UDPConn), nil
+}
+
+// open is Bind for the loops.
+func open(ctx context.Context, o *option.Listen, addr netip.AddrPort, reuse bool) (*netio.PacketSocket, error) {
+	c, err := Bind(ctx, o, addr, reuse)
+	if err != nil {
+		return nil, err
+	}
+	s, err := netio.NewPacketSocket(c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -36,10 +36,8 @@ const (
 	// IdleTimeout is the default of Options.IdleTimeout: Xray closes after 60 to 120 s.
 	IdleTimeout = 90 * time.Second
 
-	packetQueue  = 64        // packets waiting for one session's reader
-	packetBytes  = 512 << 10 // the same in bytes
-	maxEnds      = 4096      // Ends that the client does not read
-	rememberEnds = 64        // ids that an End went out for and that still may get data
+	maxEnds      = 4096 // Ends that the client does not read
+	rememberEnds = 64   // ids that an End went out for and that still may get data
 )
 
 // ErrClosed is what reading a stream returns when its connection went away.

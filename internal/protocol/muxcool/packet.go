@@ -2,6 +2,7 @@ package muxcool
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -25,43 +26,34 @@ var (
 	_ N.PacketReadWaiter = (*packetConn)(nil)
 )
 
-// packet is one datagram of the client.
-type packet struct {
-	b  *buf.Buffer
-	to M.Socksaddr
-}
-
 // packetConn is a packet session of the client. One in a registry moves between connections and may
 // be without one for a while; then replies are dropped.
 type packetConn struct {
 	muxio.Deadlines
+	muxio.Packets
 	destination   M.Socksaddr // of the first packet, and of those that name none
 	local, remote net.Addr
-	ready         chan struct{} // there is something to read, or the end
 
 	registry *Registry // nil: the session ends with its connection
 	key      sessionKey
 	cancel   context.CancelFunc // ends the context of a session in the registry
 
-	mu      sync.Mutex
-	link    *link // nil while there is no connection
-	queue   muxio.Fifo[packet]
-	size    int // what queue costs in bytes
-	err     error
-	closed  bool
-	failed  bool
-	expiry  *time.Timer
-	options N.ReadWaitOptions
+	mu     sync.Mutex
+	link   *link // nil while there is no connection
+	closed bool
+	failed bool
+	expiry *time.Timer
 }
 
 func newPacketConn(s *server, id uint16, destination M.Socksaddr) *packetConn {
-	return &packetConn{
+	p := &packetConn{
 		destination: destination,
 		local:       s.conn.LocalAddr(),
 		remote:      s.conn.RemoteAddr(),
-		ready:       make(chan struct{}, 1),
 		link:        newLink(s, id),
 	}
+	p.Init(&p.Reading)
+	return p
 }
 
 // is reports whether the session has key in the registry.
@@ -77,101 +69,16 @@ func (p *packetConn) deliver(f *Frame, body *wire.Body) error {
 	case f.Network == 0:
 		to = p.destination
 	}
-	p.mu.Lock()
-	options := p.options
-	drop := p.closed || p.err != nil || p.queue.Len() >= packetQueue ||
-		p.size > 0 && p.size+f.Length > packetBytes
-	p.mu.Unlock()
-	if drop {
+	b := p.Room(f.Length)
+	if b == nil {
 		return nil
 	}
-	b, err := body.ReadBuffer(options)
-	if err != nil {
+	if err := body.ReadFull(b.Extend(f.Length)); err != nil {
+		b.Release()
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || p.err != nil {
-		b.Release()
-		return nil
-	}
-	p.queue.Push(packet{b, to})
-	p.size += muxio.Cost(b)
-	muxio.Signal(p.ready)
+	p.Put(b, to)
 	return nil
-}
-
-// waitLocked returns with mu held: with nil once there is a packet.
-func (p *packetConn) waitLocked() error {
-	for {
-		p.mu.Lock()
-		var err error
-		switch {
-		case p.closed:
-			err = net.ErrClosed
-		case p.Reading.Over():
-			return os.ErrDeadlineExceeded
-		case p.queue.Len() > 0:
-			return nil
-		case p.err != nil:
-			err = p.err
-		}
-		if err != nil {
-			muxio.Signal(p.ready) // for whoever else waits
-			return err
-		}
-		p.mu.Unlock()
-		select {
-		case <-p.ready:
-		case <-p.Reading.Done():
-		}
-	}
-}
-
-func (p *packetConn) popLocked() packet {
-	pk := p.queue.Pop()
-	p.size -= muxio.Cost(pk.b)
-	return pk
-}
-
-// ReadPacket implements N.PacketReader: it returns where the packet goes. A packet for which buffer
-// has no room is lost.
-func (p *packetConn) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
-	for {
-		if err := p.waitLocked(); err != nil {
-			p.mu.Unlock()
-			return M.Socksaddr{}, err
-		}
-		pk := p.popLocked()
-		p.mu.Unlock()
-		fits := buffer.FreeLen() >= pk.b.Len()
-		if fits {
-			_, _ = buffer.Write(pk.b.Bytes())
-		}
-		pk.b.Release()
-		if fits {
-			return pk.to, nil
-		}
-	}
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (p *packetConn) InitializeReadWaiter(options N.ReadWaitOptions) bool {
-	p.mu.Lock()
-	p.options = options
-	p.mu.Unlock()
-	return false
-}
-
-// WaitReadPacket implements N.PacketReadWaiter: what is queued is handed over as it is.
-func (p *packetConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	err := p.waitLocked()
-	defer p.mu.Unlock()
-	if err != nil {
-		return nil, M.Socksaddr{}, err
-	}
-	pk := p.popLocked()
-	return p.options.Copy(pk.b), pk.to, nil // a copy only when it was queued before the options
 }
 
 // WritePacket implements N.PacketWriter: source is where the packet came from. It owns b. Dropped are
@@ -179,12 +86,12 @@ func (p *packetConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
 func (p *packetConn) WritePacket(b *buf.Buffer, source M.Socksaddr) error {
 	defer func() { b.Release() }()
 	p.mu.Lock()
-	l, closed, ended := p.link, p.closed, p.err != nil
+	l := p.link
 	p.mu.Unlock()
-	switch {
-	case closed:
-		return net.ErrClosed
-	case ended:
+	switch err := p.Ended(); {
+	case errors.Is(err, net.ErrClosed):
+		return err
+	case err != nil:
 		return io.ErrClosedPipe
 	case l == nil || b.Len() > MaxReply:
 		return nil
@@ -247,11 +154,8 @@ func (p *packetConn) close(expired bool) {
 	if p.expiry != nil {
 		p.expiry.Stop()
 	}
-	for p.queue.Len() > 0 {
-		p.popLocked().b.Release()
-	}
+	p.Shut()
 	p.mu.Unlock()
-	muxio.Signal(p.ready)
 	p.StopTimers()
 	if p.registry != nil {
 		p.registry.remove(p)

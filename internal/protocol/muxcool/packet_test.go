@@ -16,6 +16,7 @@ import (
 	M "github.com/sagernet/sing/common/metadata"
 	N "github.com/sagernet/sing/common/network"
 
+	"heki/internal/protocol/muxio"
 	"heki/internal/protocol/wire"
 	"heki/internal/protocol/wire/wiretest"
 )
@@ -65,8 +66,8 @@ func TestPacketsThatAreDropped(t *testing.T) {
 // The newest packets are dropped when nobody reads, and nothing else waits for it.
 func TestPacketQueueDropsTheNewest(t *testing.T) {
 	for _, tt := range []struct{ size, sent, want int }{
-		{10, packetQueue + 20, packetQueue},
-		{60_000, 20, packetBytes / 60_000},
+		{10, muxio.PacketQueue + 20, muxio.PacketQueue},
+		{60_000, 20, muxio.PacketBytes / 60_000},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			read := make(chan int, 1)

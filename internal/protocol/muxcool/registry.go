@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"heki/internal/protocol/muxio"
 )
 
 const (
@@ -147,13 +145,12 @@ func (p *packetConn) detach(s *server, err error) {
 	p.link = nil
 	switch {
 	case p.registry == nil:
-		p.err = err
+		p.Finish(err)
 	case p.expiry == nil:
 		p.expiry = time.AfterFunc(ExpireAfter, func() { p.close(true) })
 	default:
 		p.expiry.Reset(ExpireAfter)
 	}
 	p.mu.Unlock()
-	muxio.Signal(p.ready)
 	p.leave(l, false)
 }
