@@ -55,6 +55,7 @@ type actor struct {
 	syncFold    fold
 	reportFold  fold
 	onlineFold  fold
+	deviceFold  fold
 
 	diskMu   sync.Mutex
 	diskFold fold // guarded by diskMu
@@ -227,6 +228,7 @@ func (a *actor) syncStep(ctx context.Context) {
 		a.syncFails, a.synced = 0, now
 		a.nextSync = now.Add(jitter(a.syncInterval()))
 		a.setStatus(func(s *Status) { s.Synced, s.Err, s.FromSnapshot = now, "", false })
+		a.devices(ctx)
 		return
 	}
 	a.setStatus(func(s *Status) { s.Err = err.Error() })

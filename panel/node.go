@@ -1,8 +1,6 @@
 package panel
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"heki/option"
@@ -79,31 +77,4 @@ type Obfs struct {
 	Host     string `json:"host,omitempty"`
 	Path     string `json:"path,omitempty"`
 	Password string `json:"password,omitempty"`
-}
-
-// Route is one entry of a panel's routing list.
-type Route struct {
-	ID     int64    `json:"id,omitempty"`
-	Match  []string `json:"match"`
-	Action string   `json:"action"`
-	Value  string   `json:"action_value,omitempty"`
-}
-
-// ActionBlock is the only action served: its matches become audit rules.
-const ActionBlock = "block"
-
-// Rules are the audit lines of n's routes. skipped names the actions that are not served.
-func (n *Node) Rules() (lines, skipped []string) {
-	for _, r := range n.Routes {
-		if r.Action != ActionBlock {
-			skipped = append(skipped, fmt.Sprintf("route %d (%s)", r.ID, r.Action))
-			continue
-		}
-		for _, m := range r.Match {
-			if m = strings.TrimSpace(m); m != "" {
-				lines = append(lines, m)
-			}
-		}
-	}
-	return lines, skipped
 }

@@ -36,6 +36,13 @@ type Brittle interface {
 	Knows(id int64) bool
 }
 
+// DeviceCounter is implemented by clients of panels that count the addresses of a user over all nodes.
+type DeviceCounter interface {
+	// Devices returns the counts by user id; users who are left out have none. It is nil without an error
+	// when this panel does not count.
+	Devices(ctx context.Context) (map[int64]int, error)
+}
+
 // MaxReport is the number of users in one ReportTraffic call. PHP refuses bodies above
 // post_max_size (8 MB by default) and a small call is soon settled.
 const MaxReport = 1000

@@ -2,8 +2,11 @@ package panel_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -256,4 +259,36 @@ func TestLocalNodes(t *testing.T) {
 func ExampleTag() {
 	fmt.Println(panel.Tag("main", 12))
 	// Output: panel/main/12
+}
+
+// TestDevicesElsewhere: addresses on another machine's node count against the limit of a new one here.
+func TestDevicesElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1)
+		b.panel.SetNode(paneltest.Node{ID: 9, Protocol: "vless", Port: 1}) // the other machine's
+		b.panel.SetUser(paneltest.User{ID: 1, DeviceLimit: 2})
+		b.start()
+		defer b.stop()
+		req := httptest.NewRequest(http.MethodPost, "/api/v2/server/alive?token="+token+"&node_id=9", strings.NewReader(`{"1":["198.51.100.1","198.51.100.2"]}`))
+		b.panel.ServeHTTP(httptest.NewRecorder(), req)
+		open := func() error {
+			l, err := b.host.users(tag1)[1].Meter.Open(t.Context(), netip.MustParseAddr("192.0.2.1"), nil)
+			if err == nil {
+				l.Close()
+			}
+			return err
+		}
+		b.sync()
+		if err := open(); !errors.Is(err, adapter.ErrLimited) {
+			t.Errorf("err = %v, want a limit", err)
+		}
+		b.panel.Fail(paneltest.AliveList, paneltest.BadGateway(), -1)
+		b.sync()
+		if err := open(); err != nil {
+			t.Errorf("the panel cannot be asked: %v", err)
+		}
+		if b.log.count("IP limits count this machine's connections alone") != 1 {
+			t.Error("the operator was not told once")
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"heki/adapter"
 	"heki/internal/meter"
 	"heki/option"
 )
@@ -30,6 +31,28 @@ func (a *actor) sync(ctx context.Context) error {
 		return join(errNode, errUsers)
 	}
 	return join(errNode, errUsers, a.applyPending())
+}
+
+// devices counts what users have on other machines against their limits. Without the panel's answer only
+// this machine's addresses count.
+func (a *actor) devices(ctx context.Context) {
+	counter, ok := a.entry().client.(DeviceCounter)
+	if !ok || !slices.ContainsFunc(a.accounts, func(u adapter.Account) bool { return u.IPLimit > 0 }) {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, time.Duration(a.entry().panel.Timeout))
+	defer cancel()
+	counts, err := counter.Devices(limited)
+	a.books.SetElsewhere(counts)
+	if err == nil {
+		if n := a.deviceFold.ok(); n > 0 {
+			a.say(slog.LevelInfo, "get devices works again after %d failures", n)
+		}
+		return
+	}
+	if line, ok := a.deviceFold.fail(a.svc.cfg.Now(), err.Error()); ok && ctx.Err() == nil {
+		a.say(slog.LevelWarn, "%s; IP limits count this machine's connections alone", line)
+	}
 }
 
 // fetchNode keeps the former settings wanted when the new ones cannot be had or served.
@@ -97,8 +120,7 @@ func (a *actor) applyPending() error {
 // apply puts the wanted settings and users in force: nothing, the users alone, or a new inbound for
 // this tag.
 func (a *actor) apply() error {
-	local := a.entry().stream
-	in := build(a.tag, a.node, local)
+	in := a.build()
 	p := a.roster.Plan(meter.Limited(a.accounts, &a.entry().limits))
 	a.books.SetLimits(meter.LimitsOf(&a.entry().limits, a.node.SpeedBytes))
 	rebuild := a.manager == nil || !reflect.DeepEqual(in, a.inbound)
@@ -114,9 +136,16 @@ func (a *actor) apply() error {
 	return nil
 }
 
+// build makes the inbound that is wanted now.
+func (a *actor) build() option.Inbound {
+	local := a.entry().stream
+	local.Limits = &a.entry().limits
+	return build(a.tag, a.node, local)
+}
+
 // rebuild hands over to a new inbound. The host fills in defaults, so it gets its own copy.
 func (a *actor) rebuild(in option.Inbound, p *meter.Plan) error {
-	manager, err := a.svc.cfg.Host.Replace(build(a.tag, a.node, a.entry().stream), p.Users())
+	manager, err := a.svc.cfg.Host.Replace(a.build(), p.Users())
 	if err == nil {
 		a.manager, a.inbound, a.rules = manager, in, nil
 		p.Commit()

@@ -19,16 +19,16 @@ type addrUse struct {
 // connection closed less than the expiry ago. The zero value is empty. Its owner's lock guards it.
 type addrSet map[netip.Addr]addrUse
 
-// admits tells whether addr may be added under limit (0 is unlimited) and how many addresses are in
-// use. What is expired is dropped first.
-func (s addrSet) admits(addr netip.Addr, limit int, now int64, expiry time.Duration) (inUse int, ok bool) {
+// admits tells whether addr may be added under limit (0 is unlimited) beside elsewhere addresses that are
+// not in the set, and how many are in use together. What is expired is dropped first.
+func (s addrSet) admits(addr netip.Addr, limit, elsewhere int, now int64, expiry time.Duration) (inUse int, ok bool) {
 	if limit <= 0 || s.has(addr, now, expiry) {
 		return len(s), true
 	}
-	if len(s) >= limit {
+	if len(s)+elsewhere >= limit {
 		s.sweep(now, expiry)
 	}
-	return len(s), len(s) < limit
+	return len(s) + elsewhere, len(s)+elsewhere < limit
 }
 
 // has tells whether addr counts now.

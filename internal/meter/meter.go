@@ -63,6 +63,7 @@ type person struct {
 	mu    sync.Mutex
 	conns int     // seated leases of all meters
 	addrs addrSet // their addresses, for the IP limit
+	afar  int     // addresses that the panel knows of other processes' nodes
 	tuned int64   // the rate the buckets' debt is expressed in
 }
 
@@ -156,7 +157,7 @@ func (m *Meter) admit(source netip.Addr, kill func()) (*lease, error) {
 	if m.connLimit > 0 && p.conns >= m.connLimit {
 		return nil, fmt.Errorf("%s: %d of %d connections in use: %w", m.key, p.conns, m.connLimit, adapter.ErrLimited)
 	}
-	if inUse, ok := p.addrs.admits(l.addr, m.ipLimit, now, limits.IPExpiry); !ok {
+	if inUse, ok := p.addrs.admits(l.addr, m.ipLimit, p.afar, now, limits.IPExpiry); !ok {
 		return nil, fmt.Errorf("%s: %d of %d IPs in use: %w", m.key, inUse, m.ipLimit, adapter.ErrLimited)
 	}
 	keep := max(maxAddrs, m.ipLimit)

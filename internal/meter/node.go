@@ -198,6 +198,20 @@ func (n *Node) Online() []Online {
 	return online
 }
 
+// SetElsewhere tells how many addresses each user has over all nodes of the panel, this process's
+// included, by user id; users who are left out have none. What is not this process's counts against the IP
+// limit of a new address until the next call. Connections that are open stay.
+func (n *Node) SetElsewhere(all map[int64]int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for key, m := range n.meters {
+		p := m.person
+		p.mu.Lock()
+		p.afar = max(0, all[key.id]-len(p.addrs))
+		p.mu.Unlock()
+	}
+}
+
 // report adds the meter's part to o. The caller holds node.mu.
 func (m *Meter) report(o *Online, now int64, expiry time.Duration) {
 	counted := m.taken + m.up.Load() + m.down.Load()

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"strings"
 	"cmp"
 	"net/netip"
 	"reflect"
@@ -37,6 +38,21 @@ func TestMeterIdentity(t *testing.T) {
 	if n.Meter(adapter.Account{ID: 1}) == m {
 		t.Error("a retired meter came back")
 	}
+}
+
+// TestElsewhere: what the panel knows of other machines' nodes counts for new addresses alone.
+func TestElsewhere(t *testing.T) {
+	n := newTestNode()
+	m := n.Meter(adapter.Account{ID: 1, IPLimit: 3})
+	first, second := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	open(t, m, first, nil)
+	n.SetElsewhere(map[int64]int{1: 3}) // first is one of them
+	open(t, m, first, nil)
+	if _, err := m.Open(t.Context(), second, nil); err == nil || !strings.Contains(err.Error(), "3 of 3 IPs in use") {
+		t.Errorf("err = %v", err)
+	}
+	n.SetElsewhere(nil)
+	open(t, m, second, nil)
 }
 
 func TestRenew(t *testing.T) {

@@ -13,11 +13,15 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
+
+	jsoniter "github.com/json-iterator/go"
 
 	"heki/adapter"
 	"heki/option"
 	"heki/panel"
+	"heki/panel/phpjson"
 	"heki/panel/webapi"
 )
 
@@ -27,6 +31,7 @@ const (
 	callUsers  = "get users"
 	callPush   = "report traffic"
 	callAlive  = "report online"
+	callCount  = "get devices"
 )
 
 // PathV1 is where v2board and those after it have the calls of version 1.
@@ -45,16 +50,18 @@ type Client struct {
 	// Refusals are what the panel says with status 500 before it has done anything.
 	Refusals []string
 
-	call   *webapi.Caller
-	now    func() time.Time
-	say    func(level slog.Level, format string, args ...any)
-	id     int64
-	flow   string
-	config webapi.Validator
-	users  webapi.Validator
-	proven bool               // an answer said that the paths are right
-	online map[int64]struct{} // users that the panel holds addresses of, by our last report
-	pushed time.Time
+	call    *webapi.Caller
+	now     func() time.Time
+	say     func(level slog.Level, format string, args ...any)
+	id      int64
+	flow    string
+	key     int // size of the users' keys in bytes; 0 without such
+	config  webapi.Validator
+	users   webapi.Validator
+	noCount bool               // a panel without alivelist
+	proven  bool               // an answer said that the paths are right
+	online  map[int64]struct{} // users that the panel holds addresses of, by our last report
+	pushed  time.Time
 }
 
 // New makes the client of one node, with the calls of version 1. It does not use the network.
@@ -89,8 +96,8 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 		return nil, fmt.Errorf("%s: %w", callConfig, err)
 	}
 	c.config.Keep(a)
-	if node.Flow != c.flow { // accounts carry the flow: unchanged users must be read again
-		c.flow = node.Flow
+	if key := keySize(node); node.Flow != c.flow || key != c.key { // accounts carry them: unchanged users must be read again
+		c.flow, c.key = node.Flow, key
 		c.users.Forget()
 	}
 	return node, nil
@@ -105,6 +112,12 @@ func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 	accounts, skipped, err := ParseUsers(a.Body, c.flow)
 	if err != nil {
 		return nil, unusable(callUsers, a.Body, err)
+	}
+	if c.key > 0 {
+		var short int
+		if accounts, short = withKeys(accounts, c.key); short > 0 {
+			skipped = append(skipped, fmt.Sprintf("%d, whose uuid is shorter than a key", short))
+		}
 	}
 	for _, s := range skipped {
 		c.say(slog.LevelWarn, "user skipped: %s", s)
@@ -123,6 +136,49 @@ func (c *Client) judge(err error) error {
 		e.Class = panel.Refused
 	}
 	return err
+}
+
+// Devices implements panel.DeviceCounter. v2board does not count, nor did XBoard in 2023.
+func (c *Client) Devices(ctx context.Context) (map[int64]int, error) {
+	if c.NoAlive || c.noCount {
+		return nil, nil
+	}
+	var fresh webapi.Validator // the answer has no validator
+	a, err := c.call.Get(ctx, callCount, c.Path+"alivelist", c.Query, &fresh)
+	if IsStatus(err, http.StatusNotFound) && c.proven {
+		c.noCount = true
+		return nil, nil
+	}
+	if err != nil {
+		return nil, c.judge(err)
+	}
+	counts, err := parseCounts(a.Body)
+	if err != nil {
+		return nil, unusable(callCount, a.Body, err)
+	}
+	return counts, nil
+}
+
+// parseCounts reads {"alive":{"2":3}}. Nobody is an empty list.
+func parseCounts(body []byte) (map[int64]int, error) {
+	counts := make(map[int64]int)
+	err := phpjson.Decode(body, func(it *jsoniter.Iterator) {
+		phpjson.Object(it, func(name string) bool {
+			if name != "alive" {
+				it.Skip()
+				return true
+			}
+			phpjson.Object(it, func(id string) bool {
+				n := phpjson.Int(it)
+				if id, err := strconv.ParseInt(id, 10, 64); err == nil && n > 0 {
+					counts[id] = int(min(n, 1<<30))
+				}
+				return true
+			})
+			return true
+		})
+	})
+	return counts, err
 }
 
 // Forget makes the next answer about the node count as a new one, and as the first.
@@ -155,4 +211,7 @@ func unusable(call string, body []byte, err error) error {
 	return &panel.Error{Call: call, Class: panel.Unclear, Status: http.StatusOK, Err: fmt.Errorf("answer: %w", err)}
 }
 
-var _ panel.Client = (*Client)(nil)
+var (
+	_ panel.Client        = (*Client)(nil)
+	_ panel.DeviceCounter = (*Client)(nil)
+)

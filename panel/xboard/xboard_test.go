@@ -188,6 +188,26 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestDevices: the counts are over all nodes, and nobody online is an empty list.
+func TestDevices(t *testing.T) {
+	w := newWorld(t, 2)
+	w.panel.SetUser(paneltest.User{ID: 1, DeviceLimit: 2})
+	if got, err := w.Devices(ctxOf(t)); err != nil || len(got) != 0 {
+		t.Errorf("nobody: %v, %v", got, err)
+	}
+	ips := []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::1")}
+	if err := w.ReportOnline(ctxOf(t), []meter.Online{{ID: 1, IPs: ips}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Devices(ctxOf(t)); err != nil || got[1] != 2 || len(got) != 1 {
+		t.Errorf("two: %v, %v", got, err)
+	}
+	w.panel.Fail(paneltest.AliveList, paneltest.Garbage(), 1)
+	if _, err := w.Devices(ctxOf(t)); err == nil {
+		t.Error("garbage was taken")
+	}
+}
+
 // TestClasses: every fault is of the class that decides over the bytes, and no error shows the token.
 func TestClasses(t *testing.T) {
 	for _, tt := range []struct {
