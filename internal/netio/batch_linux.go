@@ -12,8 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlSize holds one IP_PKTINFO or IPV6_PKTINFO message, or both.
-const controlSize = 96
+// controlSize holds IP_PKTINFO, IPV6_PKTINFO and UDP_SEGMENT.
+const controlSize = 120
+
+// control is the memory of control messages.
+type control struct {
+	_     [0]unix.Cmsghdr // aligned like one
+	bytes [controlSize]byte
+}
 
 // mmsghdr is the kernel's struct mmsghdr.
 type mmsghdr struct {
@@ -28,11 +34,10 @@ const overflow = PacketSize - smallRead
 // datagram, and room for the rest of long ones. That room is touched, and so costs real memory, only
 // once a long one has come.
 type receiver struct {
-	used     int // messages that the last call filled
 	messages [BatchSize]mmsghdr
 	iovecs   [BatchSize][2]unix.Iovec
 	names    [BatchSize]unix.RawSockaddrInet6 // large enough for both families
-	controls [BatchSize][controlSize]byte
+	controls [BatchSize]control
 	smalls   [BatchSize]*buf.Buffer
 	rest     []byte
 }
@@ -40,7 +45,7 @@ type receiver struct {
 var receivers = sync.Pool{New: func() any { return newReceiver() }}
 
 func newReceiver() *receiver {
-	r := &receiver{rest: make([]byte, BatchSize*overflow), used: BatchSize}
+	r := &receiver{rest: make([]byte, BatchSize*overflow)}
 	for i := range r.messages {
 		h := &r.messages[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
@@ -48,7 +53,7 @@ func newReceiver() *receiver {
 		h.SetIovlen(2)
 		r.iovecs[i][1].Base = &r.rest[i*overflow]
 		r.iovecs[i][1].SetLen(overflow)
-		h.Control = &r.controls[i][0]
+		h.Control = &r.controls[i].bytes[0]
 	}
 	return r
 }
@@ -60,6 +65,7 @@ type BatchReader struct {
 	fill  func(fd uintptr) bool
 	batch *Batch
 	err   error
+	want  int        // datagrams to ask for
 	local netip.Addr // of all datagrams; unspecified: each may have its own
 }
 
@@ -69,7 +75,7 @@ func NewBatchReader(c *net.UDPConn) (*BatchReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &BatchReader{raw: raw, local: bound(c).Addr()}
+	r := &BatchReader{raw: raw, want: 1, local: bound(c).Addr()}
 	r.fill = r.read
 	return r, nil
 }
@@ -89,18 +95,19 @@ func (r *BatchReader) Read() (*Batch, error) {
 func (r *BatchReader) read(fd uintptr) bool {
 	m := receivers.Get().(*receiver)
 	defer receivers.Put(m)
-	m.prepare()
+	m.prepare(r.want)
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
-			uintptr(unsafe.Pointer(&m.messages[0])), BatchSize, unix.MSG_DONTWAIT, 0, 0)
+			uintptr(unsafe.Pointer(&m.messages[0])), uintptr(r.want), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			m.used = int(n)
-			r.batch = batches.Get().(*Batch)
-			r.batch.n = m.used
-			for i := range m.used {
-				r.batch.datagrams[i] = m.take(i, r.local)
+			b := batches.Get().(*Batch)
+			b.n = int(n)
+			for i := range b.n {
+				b.datagrams[i] = m.take(i, r.local)
 			}
+			r.adapt(b.n)
+			r.batch = b
 			return true
 		case unix.EINTR, unix.ECONNREFUSED:
 			continue // an ICMP answer to an earlier datagram ends nothing
@@ -112,9 +119,18 @@ func (r *BatchReader) read(fd uintptr) bool {
 	}
 }
 
-// prepare makes everything ready that the last call changed.
-func (r *receiver) prepare() {
-	for i := range r.used {
+// adapt asks for more while more come: the kernel's look for one that is not there is not free.
+func (r *BatchReader) adapt(got int) {
+	if got < r.want {
+		r.want = got
+	} else {
+		r.want = min(2*got, BatchSize)
+	}
+}
+
+// prepare makes n messages ready.
+func (r *receiver) prepare(n int) {
+	for i := range n {
 		if r.smalls[i] == nil {
 			b := GetSmall()
 			r.smalls[i] = b
@@ -125,7 +141,6 @@ func (r *receiver) prepare() {
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(controlSize)
 	}
-	r.used = 0
 }
 
 // take hands over the datagram of message i.
@@ -142,7 +157,7 @@ func (r *receiver) take(i int, local netip.Addr) Datagram {
 		b = long
 	}
 	if local.IsUnspecified() {
-		local = localOf(r.controls[i][:m.hdr.Controllen])
+		local = localOf(r.controls[i].bytes[:m.hdr.Controllen])
 	}
 	return Datagram{Buffer: Filled(b), From: addrOf(&r.names[i]), Local: local}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sagernet/sing/common/buf"
+	"golang.org/x/sys/unix"
 )
 
 // packetSocket returns a socket bound to address.
@@ -173,6 +174,87 @@ func TestSendErrors(t *testing.T) {
 	}
 }
 
+// Datagrams that may be joined, and those that may not, arrive each as it was, in order.
+func TestSendJoined(t *testing.T) {
+	lo := func() (*PacketSocket, *PacketSocket) {
+		return packetSocket(t, "udp", "[::]:0"), packetSocket(t, "udp4", "127.0.0.1:0")
+	}
+	for name, sizes := range map[string][]int{
+		"one":       {1200},
+		"equal":     {1200, 1200, 1200, 1200},
+		"tail":      {1200, 1200, 5},
+		"two runs":  {1200, 1200, 5, 5, 5, 900},
+		"growing":   {1, 2, 3, 4},
+		"shrinking": {4, 3, 2, 1},
+		"empty":     {0, 0, 7, 0, 7, 7},
+		"long":      {maxJoin + 1, maxJoin + 1, maxJoin, maxJoin, 9000},
+		"too long":  {1200, 1200, 65508, 1200},
+		"full":      {1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, in := lo()
+			var bs []*buf.Buffer
+			var want []int
+			for i, n := range sizes {
+				bs = append(bs, buf.As(bytes.Repeat([]byte{byte(i + 1)}, n)))
+				if n < 65508 {
+					want = append(want, i)
+				}
+			}
+			err := out.SendBatch(bs, boundTo(in), netip.MustParseAddr("127.0.0.9"))
+			if (err == nil) != (len(want) == len(sizes)) {
+				t.Errorf("err = %v", err)
+			}
+			for k, d := range readAll(t, batchReader(t, in), len(want)) {
+				i := want[k]
+				if !bytes.Equal(d.Buffer.Bytes(), bs[i].Bytes()) {
+					t.Errorf("datagram %d of %d bytes came as %d", i, sizes[i], d.Buffer.Len())
+				}
+				if d.From.Addr().String() != "127.0.0.9" {
+					t.Errorf("datagram %d from %v", i, d.From)
+				}
+				Put(d.Buffer)
+			}
+		})
+	}
+}
+
+// A network that does not take joined datagrams gets them one by one, and is not asked again.
+func TestSendRefusedJoin(t *testing.T) {
+	out, in := packetSocket(t, "udp4", "127.0.0.1:0"), packetSocket(t, "udp4", "127.0.0.1:0")
+	for _, tt := range []struct {
+		errno  unix.Errno
+		joined int32
+	}{
+		{unix.EINVAL, 999}, // the path has a small MTU
+		{unix.EIO, 0},      // the card cannot cut
+		{unix.EPERM, maxJoin},
+	} {
+		out.join.Store(maxJoin)
+		w := newSender()
+		for i := range 4 {
+			w.add(bytes.Repeat([]byte{byte(i)}, 1000))
+		}
+		flush := w.attempt
+		w.attempt = func(fd uintptr) {
+			w.failed(tt.errno) // what the kernel said of the joined message
+			flush(fd)
+		}
+		if err := w.send(out, boundTo(in), netip.Addr{}); err != nil {
+			t.Error(err)
+		}
+		for i, d := range readAll(t, batchReader(t, in), 4) {
+			if d.Buffer.Len() != 1000 || d.Buffer.Bytes()[0] != byte(i) {
+				t.Errorf("datagram %d came as %d bytes", i, d.Buffer.Len())
+			}
+			Put(d.Buffer)
+		}
+		if got := out.join.Load(); got != tt.joined {
+			t.Errorf("%v: joins up to %d bytes, want %d", tt.errno, got, tt.joined)
+		}
+	}
+}
+
 // Many goroutines send on one socket; nothing of one datagram gets into another.
 func TestSendConcurrently(t *testing.T) {
 	in, out := packetSocket(t, "udp4", "127.0.0.1:0"), packetSocket(t, "udp4", "127.0.0.1:0")
@@ -223,21 +305,36 @@ func TestBatchAllocs(t *testing.T) {
 	}
 }
 
-func BenchmarkBatch(b *testing.B) {
-	for _, size := range []int{1, BatchSize} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
+// cpu is the time this process has worked, which a busy machine does not change much.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkSend sends and receives datagrams of 1200 bytes, so many at a time.
+func BenchmarkSend(b *testing.B) {
+	for _, bench := range []struct {
+		name       string
+		size, join int
+	}{{"1", 1, 0}, {"16", BatchSize, 0}, {"16 joined", BatchSize, maxJoin}} {
+		b.Run(bench.name, func(b *testing.B) {
 			in, out := packetSocket(b, "udp4", "127.0.0.1:0"), packetSocket(b, "udp4", "127.0.0.1:0")
-			bs := make([]*buf.Buffer, size)
+			out.join.Store(int32(bench.join))
+			bs := make([]*buf.Buffer, bench.size)
 			for i := range bs {
-				bs[i] = buf.With(make([]byte, 1200))
-				bs[i].Truncate(1200)
+				bs[i] = buf.As(make([]byte, 1200))
 			}
 			r, to := batchReader(b, in), boundTo(in)
 			b.SetBytes(1200)
 			b.ReportAllocs()
-			for sent := 0; sent < b.N; sent += size {
+			began := cpu(b)
+			for sent := 0; sent < b.N; sent += bench.size {
 				_ = out.SendBatch(bs, to, netip.Addr{})
-				for got := 0; got < size; {
+				for got := 0; got < bench.size; {
 					batch, err := r.Read()
 					if err != nil {
 						b.Fatal(err)
@@ -246,11 +343,12 @@ func BenchmarkBatch(b *testing.B) {
 					batch.Put()
 				}
 			}
+			b.ReportMetric(float64(cpu(b)-began)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }
 
-// BenchmarkWaiter is the same with one system call for each datagram each way.
+// BenchmarkWaiter is the same with net.UDPConn and a PacketWaiter.
 func BenchmarkWaiter(b *testing.B) {
 	in, out := packetSocket(b, "udp4", "127.0.0.1:0"), packetSocket(b, "udp4", "127.0.0.1:0")
 	w, err := NewPacketWaiter(in.UDPConn)
@@ -260,6 +358,7 @@ func BenchmarkWaiter(b *testing.B) {
 	payload, to := make([]byte, 1200), boundTo(in)
 	b.SetBytes(1200)
 	b.ReportAllocs()
+	began := cpu(b)
 	for range b.N {
 		_, _ = out.WriteToUDPAddrPort(payload, to)
 		buffer, _, err := w.Wait()
@@ -268,4 +367,5 @@ func BenchmarkWaiter(b *testing.B) {
 		}
 		Put(buffer)
 	}
+	b.ReportMetric(float64(cpu(b)-began)/float64(b.N), "cpu-ns/op")
 }
