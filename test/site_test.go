@@ -26,6 +26,7 @@ type site struct {
 	panel   *paneltest.Server
 	road    harness.Road
 	mux     bool // Xray's clients use Mux.Cool
+	flow    string
 	cert    *harness.Certificate
 	port    uint16
 	config  harness.JSON
@@ -98,7 +99,7 @@ func (s *site) client(t *testing.T, name string) *harness.Client {
 	t.Helper()
 	var lanes []harness.Lane
 	for _, u := range s.panel.Users() {
-		lanes = append(lanes, harness.Lane{Name: fmt.Sprint(u.ID), User: account(u), Encoding: "xudp", Mux: s.mux})
+		lanes = append(lanes, harness.Lane{Name: fmt.Sprint(u.ID), User: account(u), Encoding: "xudp", Mux: s.mux, Flow: s.flow})
 	}
 	return harness.StartClient(t, name, s.road, s.port, s.cert, lanes...)
 }

@@ -12,7 +12,7 @@ type Lane struct {
 	Encoding string // sing-box and mihomo, VLESS and VMess: how UDP travels; "", packetaddr, xudp
 	Security string // VMess: the body's encryption; "" is the client's default
 	Padding  bool   // sing-box and mihomo, VMess: global_padding and authenticated_length
-	Flow     string // sing-box and mihomo, VLESS
+	Flow     string // VLESS
 	Mux      bool   // Xray: Mux.Cool, eight connections in one
 	SingMux  string // sing-box and mihomo: h2mux, smux or yamux; "" is none
 	Padded   bool   // sing-box and mihomo: sing-mux with padding

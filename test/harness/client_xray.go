@@ -39,7 +39,7 @@ func xraySettings(road Road, port uint16, lane Lane) JSON {
 		}
 		return JSON{"vnext": []JSON{{"address": Loopback, "port": port, "users": []JSON{user}}}}
 	}
-	return JSON{"address": Loopback, "port": port, "id": lane.User.UUID, "encryption": "none"}
+	return JSON{"address": Loopback, "port": port, "id": lane.User.UUID, "encryption": "none", "flow": lane.Flow}
 }
 
 func xrayStream(road Road, cert *Certificate, lane Lane) JSON {

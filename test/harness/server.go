@@ -13,7 +13,8 @@ type JSON = map[string]any
 // User is one account. VLESS and VMess use UUID, Trojan uses Password.
 type User struct {
 	Name, UUID, Password string
-	AlterID              int // VMess: above 0 is MD5 authentication
+	AlterID              int    // VMess: above 0 is MD5 authentication
+	Flow                 string // VLESS
 }
 
 // Users are the accounts of every inbound of the matrix: more than one per port, on purpose.
@@ -79,6 +80,9 @@ func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
 			user["uuid"], user["alterId"] = u.UUID, u.AlterID
 		default:
 			user["uuid"] = u.UUID
+			if u.Flow != "" {
+				user["flow"] = u.Flow
+			}
 		}
 		list = append(list, user)
 	}
