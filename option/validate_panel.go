@@ -47,8 +47,8 @@ func validatePanels(at Path, panels []Panel) error {
 		first[p.Name] = i
 	}
 	for i := range panels {
-		if p := &panels[i]; p.Name == "" && p.Type != "" {
-			p.Name = uniqueName(p.Type, func(name string) bool { _, taken := first[name]; return taken })
+		if p := &panels[i]; p.Name == "" {
+			p.Name = uniqueName(cmp.Or(p.Type, "panel"), func(name string) bool { _, taken := first[name]; return taken })
 			first[p.Name] = i
 		}
 	}
@@ -68,12 +68,10 @@ func (p *Panel) Validate(at Path) error {
 	r.join(durationIn(at.Key("report_interval"), p.ReportInterval, minInterval, maxInterval))
 	r.join(p.NodeDefaults.checkNode(at.Key("node_defaults")))
 	switch p.Type {
-	case constant.PanelXBoard, constant.PanelXiaoV2board, constant.PanelV2board, constant.PanelSSPanel:
+	case constant.PanelXBoard, constant.PanelXiaoV2board, constant.PanelV2board, constant.PanelSSPanel, "":
 		r.join(p.checkAPI(at))
 	case constant.PanelLocal:
 		r.join(p.checkLocal(at))
-	case "":
-		r.add(at.Key("type"), "is required, %s; detection comes later", strings.Join(panelKind.served, ", "))
 	default:
 		r.join(wrap(at.Key("type"), panelKind.check(p.Type)))
 	}
@@ -114,9 +112,7 @@ func (p *Panel) checkAPI(at Path) error {
 	if strings.TrimSpace(p.Key) == "" {
 		r.add(at.Key("key"), "is required, the server token of the panel's settings")
 	}
-	standard, most := apiVersions(p.Type)
-	p.APIVersion = cmp.Or(p.APIVersion, standard)
-	r.join(intIn(at.Key("api_version"), p.APIVersion, 1, most))
+	r.join(p.checkVersion(at.Key("api_version")))
 	if len(p.Nodes) == 0 {
 		r.add(at.Key("nodes"), `is required, at least one node: [ { "id": 1 } ]`)
 	}
@@ -124,6 +120,19 @@ func (p *Panel) checkAPI(at Path) error {
 		r.add(at.Key("path"), "is only for panels of type local; leave it out")
 	}
 	return r.err()
+}
+
+// checkVersion fills the standard one.
+func (p *Panel) checkVersion(at Path) error {
+	if p.Type != "" {
+		standard, most := apiVersions(p.Type)
+		p.APIVersion = cmp.Or(p.APIVersion, standard)
+		return intIn(at, p.APIVersion, 1, most)
+	}
+	if p.APIVersion != 0 {
+		return at.Errorf("needs type, which says whose version it is; served: %s", strings.Join(panelKind.served, ", "))
+	}
+	return nil
 }
 
 func (p *Panel) checkLocal(at Path) error {

@@ -200,6 +200,9 @@ func TestUserMessages(t *testing.T) {
 	vless := func(users string) string {
 		return `{"inbounds": [{"type": "vless", "listen_port": 1, "users": [` + users + `]}]}`
 	}
+	flow := func(more string) string {
+		return `{"inbounds": [{"type": "vless", "listen_port": 1, "users": [{"uuid": "a", "flow": "xtls-rprx-vision"}], ` + more + `}]}`
+	}
 	const id = "b831381d-6324-4d53-ad4f-8cda48b30811"
 	testMessages(t, []messageTest{
 		{"uuid twice", vless(`{"uuid": "` + id + `"}, {"uuid": "` + strings.ToUpper(strings.ReplaceAll(id, "-", "")) + `"}`), []string{
@@ -211,6 +214,15 @@ func TestUserMessages(t *testing.T) {
 			`inbounds[0].users[1].id: 7 is also the id of inbounds[0].users[0]; no two users may share one`,
 			`inbounds[0].users[2].id: is -1, must be 1 or more, or left out`,
 			`inbounds[0].users[2].name: holds the character U+000A, must be printable text`,
+		}},
+		{"flow without TLS", vless(`{"uuid": "a"}, {"uuid": "b", "flow": "xtls-rprx-vision"}, {"uuid": "c", "flow": "xtls-rprx-vision"}`), []string{
+			`inbounds[0].users[1].flow: needs TLS 1.3 or REALITY right on TCP, but tls is not enabled`,
+		}},
+		{"flow over ws", flow(`"tls": {"enabled": true, "certificate_path": "c", "key_path": "k"}, "transport": {"type": "ws"}`), []string{
+			`inbounds[0].users[0].flow: needs TLS 1.3 or REALITY right on TCP, but transport is ws`,
+		}},
+		{"flow over TLS 1.2", flow(`"tls": {"enabled": true, "certificate_path": "c", "key_path": "k", "max_version": "1.2"}`), []string{
+			`inbounds[0].users[0].flow: needs TLS 1.3 or REALITY right on TCP, but tls.max_version is 1.2`,
 		}},
 		{"an id as another's name", vless(`{"uuid": "a", "name": "7"}, {"uuid": "b", "id": 7}`), []string{
 			`inbounds[0].users[1].id: "7" is also the name of inbounds[0].users[0]; write another name`,
@@ -234,7 +246,10 @@ func TestPanelMessages(t *testing.T) {
 	panel := func(members string) string { return `{"panels": [{` + members + `}]}` }
 	const xboard = `"type": "xboard", "url": "https://p.example", "key": "k", "nodes": [{"id": 1}]`
 	testMessages(t, []messageTest{
-		{"type", panel(`"url": "https://p.example"`), []string{`panels[0].type: is required, xboard, v2board, xiaov2board, sspanel, local; detection comes later`}},
+		{"no type", panel(`"url": "https://p.example", "key": "k", "nodes": [{"id": 1}]`), nil},
+		{"no type and a version", panel(`"url": "https://p.example", "key": "k", "nodes": [{"id": 1}], "api_version": 1`), []string{
+			`panels[0].api_version: needs type, which says whose version it is; served: xboard, v2board, xiaov2board, sspanel, local`,
+		}},
 		{"later", panel(`"type": "metron"`), []string{`panels[0].type: "metron" is unknown; served: xboard, v2board, xiaov2board, sspanel, local`}},
 		{"empty xboard", panel(`"type": "xboard", "path": "x", "api_version": 3`), []string{
 			`panels[0].key: is required, the server token of the panel's settings`,
@@ -261,7 +276,7 @@ func TestPanelMessages(t *testing.T) {
 		{"nodes", panel(`"type": "xboard", "url": "http://p/sub", "key": "k", "nodes": [{"id": 1}, {"id": 1}, {"id": 0, "type": "tuic"}]`), []string{
 			`panels[0].nodes[1].id: 1 is also the id of panels[0].nodes[0]; a node stands once`,
 			`panels[0].nodes[2].id: is 0, must be the node's number on the panel, 1 or more`,
-			`panels[0].nodes[2].type: "tuic" is not served by heki; served: anytls, trojan, vless, vmess`,
+			`panels[0].nodes[2].type: "tuic" is not served by heki; served: anytls, hysteria2, shadowsocks, trojan, vless, vmess`,
 		}},
 		{"ruled by the panel", panel(`"type": "xboard", "url": "http://p", "key": "k", "node_defaults": {"listen_port": 1},
 			"nodes": [{"id": 1, "listen_port": 443, "transport": {"type": "ws"}, "tls": {"enabled": true, "key_path": "k"}, "users": [{}], "listen": "1.2.3"}]`), []string{

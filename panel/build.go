@@ -10,11 +10,17 @@ import (
 
 // build makes the inbound that serves n: the panel rules protocol, port, transport and TLS kind, the
 // operator's local settings fill the rest. Nothing in the result is shared with local.
-// The limits stay out: the node's books apply them.
+// The limits stay out, as the node's books apply them, but for what an inbound itself applies.
 func build(tag string, n *Node, local option.Stream) option.Inbound {
 	in := option.Inbound{Type: n.Protocol, Tag: tag}
 	s := stream(n, local)
 	switch n.Protocol {
+	case constant.TypeShadowsocks:
+		s.UDPProxyProtocol = local.UDPProxyProtocol
+		if local.Limits != nil {
+			s.Limits = &option.Limits{InvalidAccess: local.Limits.InvalidAccess}
+		}
+		in.Options = &option.Shadowsocks{Stream: s, Method: n.Cipher, Password: n.ServerKey, Obfs: obfs(n.Obfs)}
 	case constant.TypeTrojan:
 		in.Options = &option.Trojan{Stream: s}
 	case constant.TypeAnyTLS:
@@ -35,12 +41,21 @@ func stream(n *Node, local option.Stream) option.Stream {
 		s.Listen.Listen = option.Listable[string]{n.Listen}
 	}
 	s.Limits = nil
+	s.UDPProxyProtocol = "" // defaults may have it for other nodes' sake
 	s.Transport = carrier(&n.Carrier)
 	s.TLS = tlsOf(n, s.TLS)
 	if n.Multiplex && s.Multiplex == nil {
 		s.Multiplex = &option.Multiplex{Enabled: true} // padding is the client's choice
 	}
 	return s
+}
+
+// obfs takes any host and path, as the panel says only what clients send.
+func obfs(o *Obfs) *option.Obfs {
+	if o == nil {
+		return nil
+	}
+	return &option.Obfs{Type: o.Type, Path: o.Path, Host: option.Listable[string]{o.Host}}
 }
 
 func carrier(c *Carrier) *option.Transport {

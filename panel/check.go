@@ -24,6 +24,8 @@ func shapeOf(protocol string) (shape, bool) {
 	switch protocol {
 	case constant.TypeVLESS, constant.TypeTrojan:
 		return shape{networks: every, tls: []TLSKind{TLSOff, TLSOn}}, true
+	case constant.TypeShadowsocks:
+		return shape{tls: []TLSKind{TLSOff}}, true
 	case constant.TypeAnyTLS:
 		return shape{tls: []TLSKind{TLSOff, TLSOn}}, true
 	case constant.TypeVMess:

@@ -17,6 +17,7 @@ import (
 	"heki/internal/meter"
 	"heki/option"
 	"heki/panel"
+	"heki/panel/detect"
 	"heki/panel/local"
 	"heki/panel/paneltest"
 	"heki/panel/sspanel"
@@ -164,10 +165,12 @@ func newBench(t *testing.T, nodes int) *bench {
 		b.panel.SetNode(paneltest.Node{ID: id, Protocol: "vless", Port: 10000 + id})
 		o.Nodes = append(o.Nodes, option.PanelNode{ID: int64(id)})
 	}
+	kinds := map[string]panel.Kind{"xboard": xboard.Kind(), "local": local.Kind(), "sspanel": sspanel.Kind()}
+	kinds[""] = detect.Kind(kinds)
 	b.cfg = panel.Config{
 		Options: []option.Panel{o}, StateDir: t.TempDir(), Host: b.host, HTTP: b.wire,
 		Limits: option.Limits{IPExpiry: option.Duration(time.Minute), CIDRv4: 32, CIDRv6: 128},
-		Kinds:  map[string]panel.Kind{"xboard": xboard.Kind(), "local": local.Kind(), "sspanel": sspanel.Kind()},
+		Kinds:  kinds,
 		Log:    slog.New(slog.NewTextHandler(b.log, nil)),
 	}
 	return b

@@ -43,6 +43,13 @@ type DeviceCounter interface {
 	Devices(ctx context.Context) (map[int64]int, error)
 }
 
+// Detector is implemented by the client of a panel whose type the configuration does not say.
+type Detector interface {
+	Client
+	// Detect asks the panel and returns the client that takes this one's place.
+	Detect(ctx context.Context) (Client, error)
+}
+
 // MaxReport is the number of users in one ReportTraffic call. PHP refuses bodies above
 // post_max_size (8 MB by default) and a small call is soon settled.
 const MaxReport = 1000

@@ -205,7 +205,7 @@ func TestBrittle(t *testing.T) {
 		b.panel = paneltest.NewSSPanel(token, false)
 		b.wire.Panel = b.panel
 		o := &b.cfg.Options[0]
-		o.Type, o.Nodes = "sspanel", []option.PanelNode{{ID: 1}}
+		o.Type, o.APIVersion, o.Nodes = "", 0, []option.PanelNode{{ID: 1}} // and the type is found out
 		b.panel.SetNode(paneltest.Node{ID: 1, Protocol: "trojan", Port: 443})
 		for id := 1; id <= 5; id++ {
 			b.panel.SetUser(paneltest.User{ID: id})

@@ -22,6 +22,9 @@ func (a *actor) sync(ctx context.Context) error {
 	if a.manager == nil && !a.asked && a.snapshot.exists() {
 		timeout = min(timeout, firstLook)
 	}
+	if err := a.detect(ctx, timeout); err != nil {
+		return join(err, a.applyPending())
+	}
 	errNode := a.fetchNode(ctx, timeout)
 	if classOf(errNode) != 0 {
 		return join(errNode, a.applyPending())
@@ -31,6 +34,24 @@ func (a *actor) sync(ctx context.Context) error {
 		return join(errNode, errUsers)
 	}
 	return join(errNode, errUsers, a.applyPending())
+}
+
+// detect puts the right client in place where the configuration does not say the panel's type.
+func (a *actor) detect(ctx context.Context, timeout time.Duration) error {
+	d, ok := a.entry().client.(Detector)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	client, err := d.Detect(ctx)
+	if err != nil {
+		return err
+	}
+	e := *a.entry()
+	e.client = client
+	a.conf.Store(&e)
+	return nil
 }
 
 // devices counts what users have on other machines against their limits. Without the panel's answer only

@@ -7,6 +7,7 @@ import (
 	"heki/internal/meter"
 	"heki/option"
 	"heki/panel"
+	"heki/panel/detect"
 	"heki/panel/local"
 	"heki/panel/sspanel"
 	"heki/panel/v2board"
@@ -16,13 +17,15 @@ import (
 
 // panelKinds is the list of the panels that heki speaks to.
 func panelKinds() map[string]panel.Kind {
-	return map[string]panel.Kind{
+	kinds := map[string]panel.Kind{
 		constant.PanelXBoard:      xboard.Kind(),
 		constant.PanelV2board:     v2board.Kind(),
 		constant.PanelXiaoV2board: v2board.XiaoKind(),
 		constant.PanelSSPanel:     sspanel.Kind(),
 		constant.PanelLocal:       local.Kind(),
 	}
+	kinds[""] = detect.Kind(kinds)
+	return kinds
 }
 
 func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
