@@ -14,9 +14,14 @@ func (v *VLESS) Validate(at Path) error {
 	r.join(v.Stream.Validate(at))
 	in := at.Key("users")
 	twins := newTwins(in, "uuid")
+	why := v.NoVision()
 	for i := range v.Users {
 		u := &v.Users[i]
 		r.join(u.Validate(in.Index(i)))
+		if u.Flow == FlowVision && why != "" {
+			r.add(in.Index(i).Key("flow"), "needs TLS 1.3 or REALITY right on TCP, but %s", why)
+			why = "" // once is enough
+		}
 		if id, err := ParseUUID(u.UUID); err == nil {
 			r.join(twins.add(i, &u.User, string(id[:])))
 		} else {
@@ -24,6 +29,19 @@ func (v *VLESS) Validate(at Path) error {
 		}
 	}
 	return r.err()
+}
+
+// NoVision says why no connection can have Vision, as part of a sentence, or "".
+func (s *Stream) NoVision() string {
+	switch {
+	case s.TLS == nil || !s.TLS.Enabled:
+		return "tls is not enabled"
+	case s.Transport != nil:
+		return "transport is " + short(s.Transport.Type)
+	case !s.TLS.HasReality() && s.TLS.MaxVersion != "" && s.TLS.MaxVersion != "1.3":
+		return "tls.max_version is " + short(s.TLS.MaxVersion)
+	}
+	return ""
 }
 
 // Validate fills defaults and reports every mistake at once.
