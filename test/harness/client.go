@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -61,8 +62,18 @@ func StartClient(t testing.TB, name string, road Road, port uint16, cert *Certif
 	for _, lane := range lanes {
 		c.WaitPort(t, Address(c.ports[lane.Name]))
 	}
-	if name == Mihomo {
+	switch name {
+	case Mihomo:
 		c.WaitFor(t, "relays", func() bool { return relays(ready, Address(c.ports[lanes[0].Name])) })
+	case SingBox:
+		c.WaitFor(t, "knows its network", func() bool { return settled(c.Log()) })
 	}
 	return c
+}
+
+// settled says whether sing-box is past the point where it closes all connections because it has found the
+// default interface (NetworkManager.updateInterface): its ports may be open before.
+func settled(log string) bool {
+	return strings.Contains(log, "sing-box started") &&
+		(!strings.Contains(log, "updated default interface") || strings.Contains(log, "updated network environment"))
 }
