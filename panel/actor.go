@@ -56,6 +56,7 @@ type actor struct {
 	reportFold  fold
 	onlineFold  fold
 	deviceFold  fold
+	statusFold  fold
 
 	diskMu   sync.Mutex
 	diskFold fold // guarded by diskMu

@@ -69,6 +69,9 @@ func (n *Node) Check(id int64) error {
 	if n.Flow != "" && (n.Flow != FlowVision || n.Protocol != constant.TypeVLESS) {
 		return fmt.Errorf("node %d uses flow %q, which this version does not serve", id, n.Flow)
 	}
+	if n.Flow != "" && (n.Network != constant.TransportTCP || n.TLS == TLSOff) {
+		return fmt.Errorf("node %d: flow %s needs TLS or REALITY right on TCP; set the node's network to tcp and its tls to 1 or 2, or remove the flow", id, n.Flow)
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"heki/adapter"
 	"heki/internal/meter"
 	"heki/option"
+	"heki/panel/machine"
 )
 
 // Client speaks one panel's API for one node. All calls are made by one goroutine.
@@ -41,6 +42,11 @@ type DeviceCounter interface {
 	// Devices returns the counts by user id; users who are left out have none. It is nil without an error
 	// when this panel does not count.
 	Devices(ctx context.Context) (map[int64]int, error)
+}
+
+// StatusReporter is implemented by clients of panels that show the machine's state.
+type StatusReporter interface {
+	ReportStatus(ctx context.Context, s machine.State) error
 }
 
 // Detector is implemented by the client of a panel whose type the configuration does not say.

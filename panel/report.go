@@ -18,6 +18,7 @@ func (a *actor) reportStep(ctx context.Context) {
 	err := a.reportTraffic(ctx)
 	if err == nil && !a.away {
 		a.reportOnline(ctx)
+		a.reportStatus(ctx)
 	}
 	wait := a.reportInterval()
 	if err == nil {
@@ -173,6 +174,28 @@ func (a *actor) reportOnline(ctx context.Context) {
 	a.away = class == Unreachable || class == Unclear
 	if line, ok := a.onlineFold.fail(a.svc.cfg.Now(), err.Error()); ok {
 		a.say(slog.LevelWarn, "%s; the next report has the state of then", line)
+	}
+}
+
+// reportStatus tells the panel how the machine does, if it asks. A failure is the next report's business.
+func (a *actor) reportStatus(ctx context.Context) {
+	reporter, ok := a.entry().client.(StatusReporter)
+	if !ok || a.svc.cfg.Machine == nil || a.away {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.entry().panel.Timeout))
+	defer cancel()
+	err := reporter.ReportStatus(ctx, a.svc.cfg.Machine.State(ctx, a.svc.cfg.Now()))
+	if err == nil {
+		if n := a.statusFold.ok(); n > 0 {
+			a.say(slog.LevelInfo, "report status works again after %d failures", n)
+		}
+		return
+	}
+	class := classOf(err)
+	a.away = class == Unreachable || class == Unclear
+	if line, ok := a.statusFold.fail(a.svc.cfg.Now(), err.Error()); ok {
+		a.say(slog.LevelWarn, "%s", line)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"heki/internal/meter"
 	"heki/option"
+	"heki/panel/machine"
 )
 
 const (
@@ -29,7 +30,8 @@ type Config struct {
 	Kinds    map[string]Kind // by panel type
 	Host     Host
 	Ledger   *meter.Ledger
-	Log      *slog.Logger // nil discards
+	Log      *slog.Logger   // nil discards
+	Machine  *machine.Meter // nil: panels are not told how the machine does
 
 	// HTTP replaces the transport, Now the wall clock; for tests.
 	HTTP http.RoundTripper

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"cmp"
+
 	"heki/adapter"
 	"heki/constant"
 	"heki/inbound"
@@ -9,6 +11,7 @@ import (
 	"heki/panel"
 	"heki/panel/detect"
 	"heki/panel/local"
+	"heki/panel/machine"
 	"heki/panel/sspanel"
 	"heki/panel/v2board"
 	"heki/panel/xboard"
@@ -38,6 +41,7 @@ func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
 		Host:     host{a.inbounds, a.router},
 		Ledger:   a.ledger,
 		Log:      a.log,
+		Machine:  machine.New(cmp.Or(o.StateDir, "/")),
 	})
 }
 

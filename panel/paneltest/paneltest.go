@@ -37,6 +37,7 @@ type Panel struct {
 	pushes   []Push
 	rules    []Rule
 	hits     []Hit
+	loads    map[int]int   // reports of the machine's state by node
 	closing  chan struct{} // closed: requests that hang end
 	closed   bool
 }
@@ -84,6 +85,7 @@ func speaking(d dialect, token string) *Panel {
 		faults:   make(map[Call][]*pendingFault),
 		requests: make(map[Call]int),
 		fresh:    make(map[Call]int),
+		loads:    make(map[int]int),
 		closing:  make(chan struct{}),
 	}
 }
@@ -267,6 +269,13 @@ func (p *Panel) Hits() []Hit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.hits)
+}
+
+// Loads returns how often the node told how its machine does.
+func (p *Panel) Loads(nodeID int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.loads[nodeID]
 }
 
 // Pushes returns the traffic reports booked so far, oldest first.

@@ -22,12 +22,15 @@ const (
 	DetectLog Call = "detectlog"
 )
 
-func (sspanel) call(_ *Panel, path string) (Call, string, bool) {
+func (d sspanel) call(_ *Panel, path string) (Call, string, bool) {
 	rest, ok := strings.CutPrefix(path, "/mod_mu/")
 	switch {
 	case !ok:
 		return "", "", false
 	case strings.HasPrefix(rest, "nodes/") && strings.HasSuffix(rest, "/info"):
+		if d.legacy {
+			return Config, "GET, POST", true
+		}
 		return Config, "GET", true
 	}
 	switch rest {
@@ -118,6 +121,8 @@ func (d sspanel) serve(p *Panel, call Call, r *http.Request, body []byte, _ stri
 		return plain(map[string]int{"ret": 0})
 	case n == nil:
 		return d.no("Node not found.")
+	case call == Config && r.Method == http.MethodPost:
+		return d.load(p, n, body)
 	case n.raw != "" && call == Config:
 		return &answer{status: http.StatusOK, body: []byte(n.raw)}
 	}
@@ -181,6 +186,16 @@ func (d sspanel) report(p *Panel, n *node, call Call, rows []sspanelRow) *answer
 			p.hits = append(p.hits, Hit{Node: n.row.ID, User: row.User, Rule: row.Rule})
 		}
 	}
+	return d.yes()
+}
+
+// load books an old panel's node load.
+func (d sspanel) load(p *Panel, n *node, body []byte) *answer {
+	var sent struct{ Uptime, Load string }
+	if json.Unmarshal(body, &sent) != nil || len(strings.Fields(sent.Load)) != 3 || sent.Uptime == "" {
+		return d.no("update failed")
+	}
+	p.loads[n.row.ID]++
 	return d.yes()
 }
 

@@ -85,7 +85,11 @@ func (xboard) serve(p *Panel, call Call, r *http.Request, body []byte, fault str
 	case AliveList:
 		return p.aliveListLocked(n)
 	case Status:
-		return statusAnswer(body)
+		a := statusAnswer(body)
+		if a.status == http.StatusOK {
+			p.loads[n.row.ID]++
+		}
+		return a
 	case Report:
 		return p.reportLocked(n, body, fault)
 	}

@@ -2,9 +2,14 @@ package sspanel
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"strconv"
 
 	"heki/internal/meter"
+	"heki/panel"
+	"heki/panel/machine"
 )
 
 // ReportTraffic implements panel.Client. Users without an id are not the panel's and left out.
@@ -23,6 +28,23 @@ func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error 
 		return nil
 	}
 	return c.post(ctx, callAlive, "/mod_mu/users/aliveip", body)
+}
+
+// ReportStatus implements panel.StatusReporter. Panels since 2023-03 take no status.
+func (c *Client) ReportStatus(ctx context.Context, s machine.State) error {
+	if c.noStatus {
+		return nil
+	}
+	body := fmt.Appendf(nil, `{"uptime":"%.2f","load":"%.2f %.2f %.2f"}`, s.Uptime.Seconds(), s.Load[0], s.Load[1], s.Load[2])
+	a, err := c.call.Post(ctx, callStatus, c.path, c.query, body)
+	if e := new(panel.Error); errors.As(err, &e) && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotFound) {
+		c.noStatus = true
+		return nil
+	}
+	if err != nil {
+		return hint(err)
+	}
+	return open(callStatus, a, nil)
 }
 
 func (c *Client) post(ctx context.Context, call, path string, body []byte) error {

@@ -27,6 +27,7 @@ const (
 	callUsers   = "get users"
 	callTraffic = "report traffic"
 	callAlive   = "report online"
+	callStatus  = "report status"
 )
 
 // Client is one node of an SSPanel. It implements panel.Client and panel.Brittle.
@@ -42,6 +43,8 @@ type Client struct {
 	users webapi.Validator
 	each  terms // what accounts take from the settings
 	known map[int64]struct{}
+
+	noStatus bool // the panel takes none
 }
 
 // terms are what the settings say about every user.
@@ -233,6 +236,7 @@ func said(err error) string {
 }
 
 var (
-	_ panel.Client  = (*Client)(nil)
-	_ panel.Brittle = (*Client)(nil)
+	_ panel.Client         = (*Client)(nil)
+	_ panel.Brittle        = (*Client)(nil)
+	_ panel.StatusReporter = (*Client)(nil)
 )

@@ -19,6 +19,7 @@ import (
 	"heki/internal/meter"
 	"heki/option"
 	"heki/panel"
+	"heki/panel/machine"
 	"heki/panel/paneltest"
 	"heki/panel/webapi"
 )
@@ -315,6 +316,22 @@ func TestReports(t *testing.T) {
 	checkClass(t, serve(t, 200, `{"ret":0,"data":"update failed"}`).ReportTraffic(ctxOf(t), []meter.Traffic{{ID: 1, Up: 1}}), panel.Unclear, "update failed")
 	checkClass(t, serve(t, 200, `{"ret":0,"msg":"Invalid data."}`).ReportTraffic(ctxOf(t), []meter.Traffic{{ID: 1, Up: 1}}), panel.Refused, "Invalid data.")
 	checkClass(t, serve(t, 401, `{"ret":0,"msg":"Invalid request IP."}`).ReportTraffic(ctxOf(t), []meter.Traffic{{ID: 1, Up: 1}}), panel.Refused, "checkNodeIp")
+}
+
+// TestStatus: an old panel takes the load, today's is asked once.
+func TestStatus(t *testing.T) {
+	for _, legacy := range []bool{false, true} {
+		w := newWorld(t, legacy)
+		w.panel.SetNode(paneltest.Node{ID: 3, Protocol: "trojan", Port: 443})
+		for range 2 {
+			if err := w.ReportStatus(ctxOf(t), machine.State{Uptime: time.Hour, Load: [3]float64{0.1, 0.2, 0.3}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := w.panel.Loads(3); legacy && got != 2 || !legacy && got != 0 {
+			t.Errorf("legacy=%t: %d states arrived", legacy, got)
+		}
+	}
 }
 
 func checkClass(t *testing.T, err error, want panel.Class, text string) {

@@ -205,6 +205,8 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"kcp", `{"protocol":"vmess","server_port":443,"network":"kcp","networkSettings":{"header":{"type":"wechat-video"},"seed":"x"},"tls":0` + tail, `networkSettings.header.type is "wechat-video"`},
 		{"quic", `{"protocol":"vmess","server_port":443,"network":"quic","networkSettings":null,"tls":0` + tail, `node 3 uses network "quic"`},
 		{"encryption", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"decryption":"mlkem768x25519plus.native"` + tail, "decryption is set"},
+		{"flow over ws", `{"protocol":"vless","server_port":80,"network":"ws","tls":1,"flow":"xtls-rprx-vision"` + tail, `node 3: flow xtls-rprx-vision needs TLS or REALITY right on TCP`},
+		{"flow without TLS", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"flow":"xtls-rprx-vision"` + tail, `node 3: flow xtls-rprx-vision needs TLS or REALITY right on TCP`},
 		{"flow", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"flow":"xtls-rprx-direct"` + tail, `node 3 uses flow "xtls-rprx-direct"`},
 		{"no protocol", `{"server_port":443,"network":"tcp","tls":0` + tail, "protocol is missing"},
 		{"no port", `{"protocol":"vless","network":"tcp","tls":0` + tail, "server_port is missing"},

@@ -13,6 +13,7 @@ import (
 
 	"heki/internal/meter"
 	"heki/panel"
+	"heki/panel/machine"
 	"heki/panel/phpjson"
 	"heki/panel/webapi"
 )
@@ -135,6 +136,34 @@ func (c *Client) appendOnline(b []byte, online []meter.Online, now map[int64]str
 			b = append(b, ']')
 		}
 	}
+	return append(b, '}')
+}
+
+// PostStatus tells an XBoard how the machine does. Its older versions have no such call.
+func (c *Client) PostStatus(ctx context.Context, s machine.State) error {
+	if c.noStatus {
+		return nil
+	}
+	a, err := c.call.Post(ctx, callStatus, c.Path+"status", c.Query, appendStatus(nil, s))
+	if c.proven && (IsStatus(err, http.StatusNotFound) || IsStatus(err, http.StatusMethodNotAllowed)) {
+		c.noStatus = true
+		return nil
+	}
+	if err != nil {
+		return c.judge(err)
+	}
+	return settled(callStatus, a)
+}
+
+// appendStatus writes what the panel requires: percent, and whole bytes.
+func appendStatus(b []byte, s machine.State) []byte {
+	usage := func(name string, u machine.Usage) {
+		b = fmt.Appendf(b, `,%q:{"total":%d,"used":%d}`, name, u.Total, u.Used)
+	}
+	b = fmt.Appendf(b, `{"cpu":%.1f`, s.CPU)
+	usage("mem", s.Memory)
+	usage("swap", s.Swap)
+	usage("disk", s.Disk)
 	return append(b, '}')
 }
 

@@ -32,6 +32,7 @@ const (
 	callPush   = "report traffic"
 	callAlive  = "report online"
 	callCount  = "get devices"
+	callStatus = "report status"
 )
 
 // PathV1 is where v2board and those after it have the calls of version 1.
@@ -50,18 +51,19 @@ type Client struct {
 	// Refusals are what the panel says with status 500 before it has done anything.
 	Refusals []string
 
-	call    *webapi.Caller
-	now     func() time.Time
-	say     func(level slog.Level, format string, args ...any)
-	id      int64
-	flow    string
-	key     int // size of the users' keys in bytes; 0 without such
-	config  webapi.Validator
-	users   webapi.Validator
-	noCount bool               // a panel without alivelist
-	proven  bool               // an answer said that the paths are right
-	online  map[int64]struct{} // users that the panel holds addresses of, by our last report
-	pushed  time.Time
+	call     *webapi.Caller
+	now      func() time.Time
+	say      func(level slog.Level, format string, args ...any)
+	id       int64
+	flow     string
+	key      int // size of the users' keys in bytes; 0 without such
+	config   webapi.Validator
+	users    webapi.Validator
+	noCount  bool               // a panel without alivelist
+	noStatus bool               // a panel without status
+	proven   bool               // an answer said that the paths are right
+	online   map[int64]struct{} // users that the panel holds addresses of, by our last report
+	pushed   time.Time
 }
 
 // New makes the client of one node, with the calls of version 1. It does not use the network.

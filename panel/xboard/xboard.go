@@ -10,6 +10,7 @@ import (
 
 	"heki/option"
 	"heki/panel"
+	"heki/panel/machine"
 	"heki/panel/uniproxy"
 )
 
@@ -81,4 +82,12 @@ func (c *Client) nodeV1(ctx context.Context, v2 error) (*panel.Node, error) {
 	return nil, err
 }
 
-var _ panel.Client = (*Client)(nil)
+// ReportStatus implements panel.StatusReporter.
+func (c *Client) ReportStatus(ctx context.Context, s machine.State) error {
+	return c.PostStatus(ctx, s)
+}
+
+var (
+	_ panel.Client         = (*Client)(nil)
+	_ panel.StatusReporter = (*Client)(nil)
+)

@@ -18,6 +18,7 @@ import (
 	"heki/internal/meter"
 	"heki/option"
 	"heki/panel"
+	"heki/panel/machine"
 	"heki/panel/paneltest"
 )
 
@@ -205,6 +206,20 @@ func TestDevices(t *testing.T) {
 	w.panel.Fail(paneltest.AliveList, paneltest.Garbage(), 1)
 	if _, err := w.Devices(ctxOf(t)); err == nil {
 		t.Error("garbage was taken")
+	}
+}
+
+// TestStatus: the panel takes the state, and one without the call is asked once.
+func TestStatus(t *testing.T) {
+	w := newWorld(t, 2)
+	state := machine.New(t.TempDir()).State(t.Context(), time.Now())
+	for range 2 {
+		if err := w.ReportStatus(ctxOf(t), state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.panel.Loads(3); got != 2 {
+		t.Errorf("%d states arrived, want 2", got)
 	}
 }
 
