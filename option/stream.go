@@ -72,6 +72,7 @@ type Listen struct {
 	UDPTimeout       Duration         `json:"udp_timeout,omitempty" also:"seconds"` // idle; default 2m
 	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"`          // default 10s, 1s to 1m
 	ProxyProtocol    string           `json:"proxy_protocol,omitempty"`             // off (default), optional, required: a PROXY header before TLS
+	UDPProxyProtocol string           `json:"udp_proxy_protocol,omitempty"`         // the same in datagrams, version 2; only where there is a UDP socket
 	TrustedProxies   Listable[string] `json:"trusted_proxies,omitempty"`            // CIDRs whose X-Forwarded-For and PROXY header are believed
 }
 
@@ -105,6 +106,9 @@ type TLS struct {
 	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"` // default 10s
 	Reality          *Reality         `json:"reality,omitempty"`           // instead of a certificate
 }
+
+// TLSOptions returns the TLS of an inbound over TCP; nil is none.
+func (s *Stream) TLSOptions() *TLS { return s.TLS }
 
 // HasReality says whether REALITY takes the place of a certificate.
 func (t *TLS) HasReality() bool {

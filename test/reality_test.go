@@ -158,3 +158,42 @@ func TestRealityReplay(t *testing.T) {
 	}
 	p.WaitLog(t, "replayed ClientHello")
 }
+
+// TestCheckOnline asks the target: it fits, or check says what is wrong and still succeeds.
+func TestCheckOnline(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		reality *harness.Reality
+		names   []string
+		want    []string
+	}{
+		"good": {harness.StartReality(t), []string{harness.ServerName}, nil},
+		"bad":  {harness.StartReality(t, tls.CurveP384), []string{harness.ServerName, "other.example"}, []string{"HelloRetryRequest", "another name"}},
+	} {
+		in := harness.Road{Protocol: "vless", Reality: tt.reality}.Inbound(harness.FreePort(t), nil, harness.Users())
+		in["tls"].(harness.JSON)["reality"].(harness.JSON)["server_names"] = tt.names
+		_, stderr, code := heki(t, "check", "--online", "-c", harness.WriteConfig(t, harness.JSON{"inbounds": []harness.JSON{in}}))
+		if got := strings.Count(stderr, "warning:"); code != 0 || got != len(tt.want) {
+			t.Errorf("%s: %d warnings, exit code %d:\n%s", name, got, code, stderr)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("%s: no %q in:\n%s", name, want, stderr)
+			}
+		}
+	}
+}
+
+// TestRealityKeys lets a client use a pair from heki generate.
+func TestRealityKeys(t *testing.T) {
+	t.Parallel()
+	stdout, _, code := heki(t, "generate", "reality-keypair")
+	var private, public string
+	if _, err := fmt.Sscanf(stdout, "PrivateKey: %s\nPublicKey: %s\n", &private, &public); err != nil || code != 0 {
+		t.Fatalf("%q, %v", stdout, err)
+	}
+	r := harness.StartReality(t)
+	r.Private, r.Public = private, public
+	l := lane{Lane: harness.Lane{Name: "plain", User: harness.Users()[0]}, tcp: true, size: 64 << 10, udp: harness.Symmetric}
+	testLanes(t, harness.SingBox, harness.Road{Protocol: "vless", Reality: r}, harness.Users(), []lane{l})
+}

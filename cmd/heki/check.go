@@ -13,13 +13,18 @@ import (
 
 func checkCommand() *cobra.Command {
 	var path string
-	var asJSON bool
+	var asJSON, online bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "find every mistake in the configuration; exit code 78 when there is one",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options, err := option.Load(path, app.Check)
+			if online && err == nil {
+				for _, doubt := range app.CheckOnline(cmd.Context(), options) {
+					fmt.Fprintln(cmd.ErrOrStderr(), "warning:", doubt)
+				}
+			}
 			if asJSON {
 				return checkJSON(cmd.OutOrStdout(), err)
 			}
@@ -31,6 +36,7 @@ func checkCommand() *cobra.Command {
 		},
 	}
 	addConfigFlag(cmd, &path)
+	cmd.Flags().BoolVar(&online, "online", false, "also ask the targets of REALITY, and warn on stderr when one does not fit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the mistakes as a JSON list of path, line, column, message")
 	return cmd
 }
