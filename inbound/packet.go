@@ -88,7 +88,7 @@ type sessionTable interface {
 }
 
 // NewPacket builds the chassis of an inbound. It binds nothing.
-func NewPacket(env Env, tag, protocol string, o *option.Listen, p *option.Packet, h PacketHandler) (*Packet, error) {
+func NewPacket(env Env, tag, protocol string, o *option.Listen, h PacketHandler) (*Packet, error) {
 	trusted, err := prefixes(o.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func NewPacket(env Env, tag, protocol string, o *option.Listen, p *option.Packet
 	in := &Packet{
 		tag: tag, protocol: protocol, o: o, handler: h,
 		router: env.Router, log: env.Log.With("inbound", tag), pool: env.Packets,
-		proxy: newProxied(p.UDPProxyProtocol, trusted), timeout: udpTimeout(time.Duration(o.UDPTimeout)),
+		proxy: newProxied(o.UDPProxyProtocol, trusted), timeout: udpTimeout(time.Duration(o.UDPTimeout)),
 		ctx: ctx, cancel: cancel,
 	}
 	if in.pool == nil {

@@ -130,21 +130,20 @@ func (e *echoPackets) seen() []adapter.Metadata {
 }
 
 // startToy runs a toy inbound on loopback.
-func startToy(t testing.TB, router adapter.Router, change func(*option.Listen, *option.Packet)) (*inbound.Packet, *toy) {
+func startToy(t testing.TB, router adapter.Router, change func(*option.Listen)) (*inbound.Packet, *toy) {
 	t.Helper()
 	o := &option.Listen{Listen: option.Listable[string]{"127.0.0.1"}}
-	p := new(option.Packet)
 	if change != nil {
-		change(o, p)
+		change(o)
 	}
-	return startToyOn(t, new(udp.Pool), router, o, p)
+	return startToyOn(t, new(udp.Pool), router, o)
 }
 
-func startToyOn(t testing.TB, pool *udp.Pool, router adapter.Router, o *option.Listen, p *option.Packet) (*inbound.Packet, *toy) {
+func startToyOn(t testing.TB, pool *udp.Pool, router adapter.Router, o *option.Listen) (*inbound.Packet, *toy) {
 	t.Helper()
 	h := &toy{users: []*adapter.User{{Account: adapter.Account{Name: "a"}}, {Account: adapter.Account{Name: "b"}}}}
 	env := inbound.Env{Router: router, Packets: pool, Log: slog.New(slog.DiscardHandler)}
-	in, err := inbound.NewPacket(env, "in", "toy", o, p, h)
+	in, err := inbound.NewPacket(env, "in", "toy", o, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +232,7 @@ func TestPacketLocal(t *testing.T) {
 	for _, listen := range []string{"0.0.0.0", "::"} {
 		t.Run(listen, func(t *testing.T) {
 			router := new(echoPackets)
-			in, _ := startToy(t, router, func(o *option.Listen, _ *option.Packet) { o.Listen = option.Listable[string]{listen} })
+			in, _ := startToy(t, router, func(o *option.Listen) { o.Listen = option.Listable[string]{listen} })
 			port := in.Addresses()[0].(*net.UDPAddr).Port
 			for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
 				c, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.ParseIP(ip), Port: port})
@@ -288,10 +287,10 @@ func TestPacketRetire(t *testing.T) {
 	pool := new(udp.Pool)
 	first, second := new(echoPackets), new(echoPackets)
 	o := &option.Listen{Listen: option.Listable[string]{"127.0.0.1"}, ListenPort: freeUDP(t)}
-	old, _ := startToyOn(t, pool, first, o, new(option.Packet))
+	old, _ := startToyOn(t, pool, first, o)
 	stays := dialToy(t, old)
 	askUDP(t, stays, toyRequest(0, target, "1"))
-	next, _ := startToyOn(t, pool, second, o, new(option.Packet))
+	next, _ := startToyOn(t, pool, second, o)
 	old.Retire()
 	moves := dialToy(t, next)
 	for range 20 {
@@ -347,7 +346,7 @@ func TestPacketRetireAlone(t *testing.T) {
 func TestPacketBusy(t *testing.T) {
 	in, _ := startToy(t, new(echoPackets), nil)
 	o := &option.Listen{Listen: option.Listable[string]{"127.0.0.1"}, ListenPort: uint16(in.Addresses()[0].(*net.UDPAddr).Port)}
-	twin, err := inbound.NewPacket(inbound.Env{Log: slog.New(slog.DiscardHandler)}, "in", "toy", o, new(option.Packet), new(toy))
+	twin, err := inbound.NewPacket(inbound.Env{Log: slog.New(slog.DiscardHandler)}, "in", "toy", o, new(toy))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,8 +390,8 @@ func TestPacketProxy(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			router := new(echoPackets)
-			in, _ := startToy(t, router, func(o *option.Listen, p *option.Packet) {
-				p.UDPProxyProtocol = tt.mode
+			in, _ := startToy(t, router, func(o *option.Listen) {
+				o.UDPProxyProtocol = tt.mode
 				if tt.trusted != "" {
 					o.TrustedProxies = option.Listable[string]{tt.trusted}
 				}

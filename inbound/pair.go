@@ -38,7 +38,7 @@ func NewPair(env Env, tag, protocol string, o *option.Stream, p *option.Packet, 
 		}
 	}
 	if p.HasUDP() {
-		if pair.packets, err = NewPacket(env, tag, protocol, &o.Listen, p, h); err != nil {
+		if pair.packets, err = NewPacket(env, tag, protocol, &o.Listen, h); err != nil {
 			return nil, err
 		}
 	}

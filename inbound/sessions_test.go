@@ -68,7 +68,7 @@ func (h *holding) end(to M.Socksaddr) error {
 
 func newTable(t *testing.T, router adapter.Router) *Sessions[int, plain] {
 	t.Helper()
-	p, err := NewPacket(Env{Router: router, Log: slog.New(slog.DiscardHandler)}, "in", "toy", new(option.Listen), new(option.Packet), nil)
+	p, err := NewPacket(Env{Router: router, Log: slog.New(slog.DiscardHandler)}, "in", "toy", new(option.Listen), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ type AnyTLS struct {
 func (a *AnyTLS) Validate(at Path) error {
 	var r report
 	r.join(a.Stream.Validate(at))
+	r.join(a.noDatagrams(at))
 	if a.Transport != nil {
 		r.add(at.Key("transport"), "is not served with AnyTLS, which has none beside TLS")
 	}

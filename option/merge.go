@@ -61,6 +61,7 @@ func mergeListen(n, d *Listen) Listen {
 		UDPTimeout:       cmp.Or(n.UDPTimeout, d.UDPTimeout),
 		HandshakeTimeout: cmp.Or(n.HandshakeTimeout, d.HandshakeTimeout),
 		ProxyProtocol:    cmp.Or(n.ProxyProtocol, d.ProxyProtocol),
+		UDPProxyProtocol: cmp.Or(n.UDPProxyProtocol, d.UDPProxyProtocol),
 		TrustedProxies:   firstList(n.TrustedProxies, d.TrustedProxies),
 	}
 }

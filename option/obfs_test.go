@@ -50,13 +50,11 @@ func TestPacket(t *testing.T) {
 		udp  bool
 	}{
 		{"default", Packet{}, "", true, true},
-		{"tcp", Packet{Network: Listable[string]{"tcp"}, UDPProxyProtocol: "off"}, "", true, false},
-		{"udp", Packet{Network: Listable[string]{"udp"}, UDPProxyProtocol: "required"}, "", false, true},
-		{"both", Packet{Network: Listable[string]{"tcp", "udp"}, UDPProxyProtocol: "optional"}, "", true, true},
+		{"tcp", Packet{Network: Listable[string]{"tcp"}}, "", true, false},
+		{"udp", Packet{Network: Listable[string]{"udp"}}, "", false, true},
+		{"both", Packet{Network: Listable[string]{"tcp", "udp"}}, "", true, true},
 		{"twice", Packet{Network: Listable[string]{"udp", "udp"}}, "in.network[1]: names udp again", false, true},
 		{"unknown", Packet{Network: Listable[string]{"icmp"}}, `in.network: is "icmp", must be tcp or udp`, false, false},
-		{"mode", Packet{UDPProxyProtocol: "on"}, `in.udp_proxy_protocol: is "on"`, true, true},
-		{"without udp", Packet{Network: Listable[string]{"tcp"}, UDPProxyProtocol: "optional"}, "network leaves UDP out", true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.p.Validate("in")

@@ -16,7 +16,6 @@ var refusedListen = map[string]refusal{
 	"tcp_keep_alive_interval":         later("; connections are kept alive as the system does"),
 	"udp_disable_domain_unmapping":    {text: "was removed from sing-box 1.13; heki never unmaps"},
 	"udp_fragment":                    never("the inbound has no UDP socket"),
-	"udp_proxy_protocol":              {text: `is not served by this version; only "off" is`, off: "off"},
 }
 
 var refusedVLESS = map[string]refusal{

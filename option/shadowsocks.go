@@ -49,6 +49,9 @@ func (s *Shadowsocks) Validate(at Path) error {
 	var r report
 	r.join(s.Stream.Validate(at))
 	r.join(s.Packet.Validate(at))
+	if !s.HasUDP() {
+		r.join(s.noDatagrams(at))
+	}
 	if s.Obfs != nil {
 		r.join(s.Obfs.Validate(at.Key("obfs")))
 		if s.Transport != nil || s.TLS != nil && s.TLS.Enabled {
@@ -127,6 +130,23 @@ func keyOf(at Path, text string, size int) error {
 
 // Single reports whether it has one user only, who needs no name: the one of password.
 func (s *Shadowsocks) Single() bool { return len(s.Users) == 0 && s.Password != "" }
+
+// spreadInvalidAccess gives the inbounds that apply it the setting of the whole file, where they have
+// none of their own.
+func (o *Options) spreadInvalidAccess() {
+	for _, in := range o.Inbounds {
+		s, ok := in.Options.(*Shadowsocks)
+		if !ok || o.Limits.InvalidAccess.Count <= 0 {
+			continue
+		}
+		if s.Limits == nil {
+			s.Limits = new(Limits)
+		}
+		if s.Limits.InvalidAccess.Count == 0 {
+			s.Limits.InvalidAccess = o.Limits.InvalidAccess
+		}
+	}
+}
 
 // refusedShadowsocks are what sing-box has beside that.
 var refusedShadowsocks = map[string]refusal{

@@ -55,7 +55,7 @@ func clashes(a, b InboundOptions) (addr string, port uint16, clash bool) {
 	}
 	l, m := x.listener(), y.listener()
 	apart := l.BindInterface != "" && m.BindInterface != "" && l.BindInterface != m.BindInterface
-	if l.ListenPort == 0 || l.ListenPort != m.ListenPort || apart {
+	if l.ListenPort == 0 || l.ListenPort != m.ListenPort || apart || !sameNetwork(a, b) {
 		return "", 0, false
 	}
 	for _, one := range l.Listen {
@@ -66,6 +66,23 @@ func clashes(a, b InboundOptions) (addr string, port uint16, clash bool) {
 		}
 	}
 	return "", 0, false
+}
+
+// sameNetwork reports whether both listen on TCP, or both on UDP.
+func sameNetwork(a, b InboundOptions) bool {
+	tcp1, udp1 := networksOf(a)
+	tcp2, udp2 := networksOf(b)
+	return tcp1 && tcp2 || udp1 && udp2
+}
+
+func networksOf(o InboundOptions) (tcp, udp bool) {
+	if p, ok := o.(interface {
+		HasTCP() bool
+		HasUDP() bool
+	}); ok {
+		return p.HasTCP(), p.HasUDP()
+	}
+	return true, false
 }
 
 // overlap is the kernel's rule for listening sockets: "::" takes every address, 0.0.0.0 every IPv4.
@@ -191,11 +208,8 @@ func (l *Listen) check(at Path) error {
 	}
 	r.join(durationIn(at.Key("udp_timeout"), l.UDPTimeout, minIdle, maxUDPIdle))
 	r.join(durationIn(at.Key("handshake_timeout"), l.HandshakeTimeout, minHandshake, maxHandshake))
-	switch l.ProxyProtocol {
-	case "", ProxyOff, ProxyOptional, ProxyRequired:
-	default:
-		r.add(at.Key("proxy_protocol"), "is %q, must be off, optional or required", short(l.ProxyProtocol))
-	}
+	r.join(checkProxy(at.Key("proxy_protocol"), l.ProxyProtocol))
+	r.join(checkProxy(at.Key("udp_proxy_protocol"), l.UDPProxyProtocol))
 	for i, text := range l.TrustedProxies {
 		prefix, err := parsePrefix(text)
 		if err != nil {
@@ -205,6 +219,22 @@ func (l *Listen) check(at Path) error {
 		l.TrustedProxies[i] = prefix.String()
 	}
 	return r.err()
+}
+
+func checkProxy(at Path, mode string) error {
+	switch mode {
+	case "", ProxyOff, ProxyOptional, ProxyRequired:
+		return nil
+	}
+	return at.Errorf("is %q, must be off, optional or required", short(mode))
+}
+
+// noDatagrams refuses what is for inbounds that take datagrams from their sockets as they come.
+func (l *Listen) noDatagrams(at Path) error {
+	if mode := l.UDPProxyProtocol; mode == ProxyOptional || mode == ProxyRequired {
+		return at.Key("udp_proxy_protocol").Errorf("is %q, but the inbound reads no datagrams; leave it out", mode)
+	}
+	return nil
 }
 
 // parsePrefix takes a CIDR or one address.

@@ -12,6 +12,7 @@ const FlowVision = "xtls-rprx-vision"
 func (v *VLESS) Validate(at Path) error {
 	var r report
 	r.join(v.Stream.Validate(at))
+	r.join(v.noDatagrams(at))
 	in := at.Key("users")
 	twins := newTwins(in, "uuid")
 	why := v.NoVision()
@@ -48,6 +49,7 @@ func (s *Stream) NoVision() string {
 func (t *Trojan) Validate(at Path) error {
 	var r report
 	r.join(t.Stream.Validate(at))
+	r.join(t.noDatagrams(at))
 	r.join(passwordUsers(at.Key("users"), t.Users))
 	return r.err()
 }

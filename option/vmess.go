@@ -28,6 +28,7 @@ const maxAlterID = 1024
 func (v *VMess) Validate(at Path) error {
 	var r report
 	r.join(v.Stream.Validate(at))
+	r.join(v.noDatagrams(at))
 	if v.ForceAEAD && v.ForceLegacy {
 		r.add(at.Key("force_legacy"), "is true beside force_aead; keep one")
 	}
