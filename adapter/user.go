@@ -26,6 +26,13 @@ type Account struct {
 	ConnLimit  int    // open connections at once; 0 is unlimited
 	IPLimit    int    // source addresses at once; 0 is unlimited
 	AlterID    int    // VMess: above 0 for clients that authenticate the MD5 way
+	SSR        SSR    // ShadowsocksR: what the user's row says
+}
+
+// SSR is what a panel knows of a ShadowsocksR user beside the password. With a Port it is how that port
+// speaks; the user's host is made of it on ports that tell users apart by host.
+type SSR struct {
+	Method, Protocol, ProtocolParam, Obfs, ObfsParam string
 }
 
 // User pairs an account with its meter and never changes. A sync that alters the account publishes
@@ -41,6 +48,13 @@ type Meter interface {
 	// or returns an error wrapping ErrLimited. kill is called at most once, when the account goes
 	// away; it must not block. It may run before Open returns.
 	Open(ctx context.Context, source netip.Addr, kill func()) (Lease, error)
+}
+
+// DeviceMeter is a Meter that can leave the counting of devices to a protocol that knows them.
+type DeviceMeter interface {
+	Meter
+	// OpenDevice is Open without the limit of source addresses.
+	OpenDevice(ctx context.Context, source netip.Addr, kill func()) (Lease, error)
 }
 
 // Lease is one admitted connection. Up and Down are called from one goroutine each, after n bytes

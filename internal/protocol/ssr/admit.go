@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,21 +48,16 @@ func CheckTime(utc uint32, now time.Time) error {
 // connections when the last of them is closed, which let each of them be replayed. It is for any number
 // of goroutines; the zero value is ready.
 type Clients struct {
-	mu    sync.Mutex
-	all   map[uint32]*client
-	first *client // least recently seen
-	last  *client
+	mu  sync.Mutex
+	all map[uint32]*client
 }
 
 // client is one client process.
 type client struct {
-	owner      *Clients
-	id         uint32
-	prev, next *client
-	front      uint32 // number that the window begins with
-	seen       [slots / 64]uint64
-	open       int
-	at         time.Time // last activity
+	front uint32 // number that the window begins with
+	seen  [slots / 64]uint64
+	open  int
+	at    atomic.Int64 // last activity, in nanoseconds of unix time
 }
 
 // Limits say who is active.
@@ -89,17 +85,17 @@ func (c *Clients) Admit(id, conn uint32, now time.Time, l Limits) (*Visit, error
 		return nil, err
 	}
 	k.open++
-	c.touchLocked(k, now)
-	return &Visit{client: k}, nil
+	k.at.Store(now.UnixNano())
+	return &Visit{owner: c, client: k}, nil
 }
 
 // active says whether k counts.
 func (k *client) active(now time.Time, l Limits) bool {
-	return (k.open > 0 || l.Linger) && now.Sub(k.at) < l.Silence
+	return (k.open > 0 || l.Linger) && now.UnixNano()-k.at.Load() < int64(l.Silence)
 }
 
 func (c *Clients) activeLocked(now time.Time, l Limits) (n int) {
-	for k := c.first; k != nil; k = k.next {
+	for _, k := range c.all {
 		if k.active(now, l) {
 			n++
 		}
@@ -114,45 +110,18 @@ func (c *Clients) addLocked(id, conn uint32, keep int) *client {
 		c.all = make(map[uint32]*client)
 	}
 	if len(c.all) >= keep {
-		delete(c.all, c.first.id)
-		c.unlinkLocked(c.first)
+		var oldest uint32
+		var since int64
+		for id, k := range c.all {
+			if at := k.at.Load(); since == 0 || at < since {
+				oldest, since = id, at
+			}
+		}
+		delete(c.all, oldest)
 	}
-	k := &client{owner: c, id: id, front: conn - before}
+	k := &client{front: conn - before}
 	c.all[id] = k
-	c.pushLocked(k)
 	return k
-}
-
-func (c *Clients) pushLocked(k *client) {
-	k.prev, k.next = c.last, nil
-	if c.last != nil {
-		c.last.next = k
-	} else {
-		c.first = k
-	}
-	c.last = k
-}
-
-func (c *Clients) unlinkLocked(k *client) {
-	if k.prev != nil {
-		k.prev.next = k.next
-	} else {
-		c.first = k.next
-	}
-	if k.next != nil {
-		k.next.prev = k.prev
-	} else {
-		c.last = k.prev
-	}
-	k.prev, k.next = nil, nil
-}
-
-func (c *Clients) touchLocked(k *client, now time.Time) {
-	k.at = now
-	if c.all[k.id] == k && c.last != k {
-		c.unlinkLocked(k)
-		c.pushLocked(k)
-	}
 }
 
 // visit notes connection number conn. Numbers wrap. A client without connections may jump as far ahead
@@ -191,24 +160,19 @@ func (k *client) slide(front uint32) {
 
 // Visit is an admitted connection.
 type Visit struct {
+	owner  *Clients
 	client *client
 	once   sync.Once
 }
 
-// Touch notes that the client said something at now.
-func (v *Visit) Touch(now time.Time) {
-	c := v.client.owner
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.touchLocked(v.client, now)
-}
+// Touch notes that the client said something at now. It takes no lock.
+func (v *Visit) Touch(now time.Time) { v.client.at.Store(now.UnixNano()) }
 
 // Leave ends the connection. Only the first call counts.
 func (v *Visit) Leave() {
 	v.once.Do(func() {
-		c := v.client.owner
-		c.mu.Lock()
-		defer c.mu.Unlock()
+		v.owner.mu.Lock()
+		defer v.owner.mu.Unlock()
 		v.client.open--
 	})
 }

@@ -19,6 +19,9 @@ type Conn struct {
 	rest     *buf.Buffer // payload for the next Read
 	err      error       // of reading, final
 	dial     *dial       // a client's, else nil
+
+	// Heard, when set, is called after each read from the inner connection.
+	Heard func()
 }
 
 var (
@@ -63,6 +66,9 @@ func (c *Conn) more() error {
 	in, err := c.source.Peek(1)
 	if len(in) == 0 {
 		return c.r.end(err)
+	}
+	if c.Heard != nil {
+		c.Heard()
 	}
 	used, err := c.r.feed(in)
 	if _, err := c.source.Discard(used); err != nil {

@@ -11,9 +11,12 @@ import (
 	"heki/internal/protocol/ssr/protocol"
 )
 
-// Headroom is the most that a server's datagram has before and behind its payload, in bytes.
+// sourceSize is the address of an answer, an IP.
+const sourceSize = 1 + 16 + 2
+
+// Headroom is the room before and behind its payload that a server's datagram wants, in bytes.
 func (p *Port) Headroom() (front, rear int) {
-	return p.seals.Front() + address.Max, p.forms.Rear() + p.seals.Rear()
+	return p.seals.Front() + sourceSize, p.forms.Rear() + p.seals.Rear()
 }
 
 // OpenDatagram decodes a client's datagram in place: its payload is the window of b then. who knows the
@@ -54,13 +57,17 @@ func (p *Port) SealClientDatagram(b *buf.Buffer, dst M.Socksaddr, uid uint32, us
 }
 
 func (p *Port) seal(b *buf.Buffer, addr M.Socksaddr, random io.Reader, form func([]byte) []byte) error {
-	if _, rear := p.Headroom(); b.FreeLen() < rear {
+	size := address.Size(addr)
+	if _, rear := p.Headroom(); b.FreeLen() < rear || b.Start() < p.seals.Front()+size {
 		return io.ErrShortBuffer
 	}
-	size := address.Size(addr)
 	address.AppendS(b.ExtendHeader(size)[:0], addr)
-	n := len(form(b.Bytes()))
-	b.Extend(n - b.Len() + p.seals.Rear())
+	plain, room := b.Bytes(), b.FreeLen()-p.seals.Rear()
+	formed := form(plain[: len(plain) : len(plain)+room])
+	if formed == nil {
+		return io.ErrShortBuffer
+	}
+	b.Extend(len(formed) - len(plain) + p.seals.Rear())
 	b.ExtendHeader(p.seals.Front())
 	return p.seals.Seal(b.Bytes(), random)
 }

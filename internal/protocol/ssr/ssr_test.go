@@ -48,6 +48,7 @@ func (a *anyone) Admit(h *protocol.Head) error {
 	}
 	return a.err
 }
+
 func (a *anyone) UserKey(uid uint32) ([]byte, bool) {
 	if a.key == nil {
 		return a.port.Key(), true

@@ -53,17 +53,19 @@ func (d *Datagrams) scratch() *scratch {
 	return x
 }
 
-// Rear is the most that a datagram adds behind its payload, in bytes. Nothing is added before it.
+// Rear is the room behind its payload that a datagram wants, in bytes; auth_chain uses more when it is
+// there. Nothing is added before it.
 func (d *Datagrams) Rear() int { return d.form.rear() }
 
-// AppendClient makes a client's datagram of the payload b, in place, with Rear bytes of room.
+// AppendClient makes a client's datagram of the payload b, in place, with Rear bytes of room. The result
+// is nil when the room does not do, which is next to impossible.
 func (d *Datagrams) AppendClient(b []byte, uid uint32, user []byte, random io.Reader) []byte {
 	x := d.scratch()
 	defer d.pool.Put(x)
 	return d.form.appendClient(x, b, uid, user, random)
 }
 
-// AppendServer makes a server's datagram of the payload b, in place, with Rear bytes of room.
+// AppendServer makes a server's datagram of the payload b; see AppendClient.
 func (d *Datagrams) AppendServer(b, user []byte, random io.Reader) []byte {
 	x := d.scratch()
 	defer d.pool.Put(x)
@@ -155,7 +157,8 @@ const (
 
 func chainDatagram(p *Port) datagram { return &chainForm{p.key} }
 
-func (*chainForm) rear() int { return chainSpread - 1 + chainTail }
+// rear is enough for most paddings.
+func (*chainForm) rear() int { return chainSpread/2 + chainTail }
 
 // begin keys x for a datagram of that A and returns its padding in bytes.
 func (f *chainForm) begin(x *scratch, a, user []byte) int {
@@ -167,26 +170,40 @@ func (f *chainForm) begin(x *scratch, a, user []byte) int {
 	return r.intn(chainSpread)
 }
 
-// seal appends padding and A of n bytes to the payload b, which it encrypts.
+// draws is how often padding is drawn that has room.
+const draws = 64
+
+// seal appends padding and A of n bytes to the payload b, which it encrypts. A is what the padding
+// depends on: where there is little room it is drawn until that fits. The result is nil when none did.
 func (f *chainForm) seal(x *scratch, b, user []byte, n int, random io.Reader) []byte {
 	at := len(b)
-	b = fill(random, b, n)
-	pad := f.begin(x, b[at:], user)
-	b = b[:at+pad+n]
-	copy(b[at+pad:], b[at:at+n])
-	_, _ = io.ReadFull(random, b[at:at+pad])
-	x.rc4.XOR(b[:at], b[:at])
-	return b
+	for range draws {
+		b = fill(random, b[:at], n)
+		pad := f.begin(x, b[at:], user)
+		if at+pad+chainTail > cap(b) {
+			continue
+		}
+		b = b[:at+pad+n]
+		copy(b[at+pad:], b[at:at+n])
+		_, _ = io.ReadFull(random, b[at:at+pad])
+		x.rc4.XOR(b[:at], b[:at])
+		return b
+	}
+	return nil
 }
 
 func (f *chainForm) appendClient(x *scratch, b []byte, uid uint32, user []byte, random io.Reader) []byte {
-	b = f.seal(x, b, user, chainAsk, random)
+	if b = f.seal(x, b, user, chainAsk, random); b == nil {
+		return nil
+	}
 	b = binary.LittleEndian.AppendUint32(b, uid^binary.LittleEndian.Uint32(x.d[:]))
 	return append(b, x.mac.sum(user, b)[0])
 }
 
 func (f *chainForm) appendServer(x *scratch, b, user []byte, random io.Reader) []byte {
-	b = f.seal(x, b, user, chainReply, random)
+	if b = f.seal(x, b, user, chainReply, random); b == nil {
+		return nil
+	}
 	return append(b, x.mac.sum(user, b)[0])
 }
 
