@@ -17,6 +17,15 @@ import (
 //
 // While the bytes are only a prefix of a header, parse returns an error for which short is true.
 func ReadHeader[T any](conn *netio.Conn, parse func([]byte) (T, int, error), short error) (T, error) {
+	header, err := ReadPart(conn, parse, short)
+	if err != nil {
+		return header, err
+	}
+	return header, conn.SetDeadline(time.Time{})
+}
+
+// ReadPart is ReadHeader for a header that another one follows: the handshake deadline stays.
+func ReadPart[T any](conn *netio.Conn, parse func([]byte) (T, int, error), short error) (T, error) {
 	var zero T
 	for {
 		if b := conn.Buffered(); len(b) > 0 {
@@ -25,7 +34,7 @@ func ReadHeader[T any](conn *netio.Conn, parse func([]byte) (T, int, error), sho
 				if _, err := conn.Discard(n); err != nil {
 					return zero, err
 				}
-				return header, conn.SetDeadline(time.Time{})
+				return header, nil
 			}
 			if !errors.Is(err, short) {
 				return zero, Reject(err)
@@ -52,4 +61,12 @@ func incomplete(conn *netio.Conn, err error) error {
 		return Reject(fmt.Errorf("incomplete header: %w", err))
 	}
 	return fmt.Errorf("in a header: %w", err)
+}
+
+// Silence reads and forgets what conn brings until the handshake deadline, for a stream that is not a
+// user's and of which something is consumed, so that nobody else could make sense of it. It returns
+// reason.
+func Silence(conn net.Conn, reason error) error {
+	drain(conn)
+	return reason
 }
