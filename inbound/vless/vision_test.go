@@ -93,9 +93,10 @@ func (l *lines) String() string {
 
 // visionServer is a running inbound whose users have the flow.
 type visionServer struct {
-	router meteredRouter
-	log    lines
-	addr   string
+	inbound adapter.Inbound
+	router  meteredRouter
+	log     lines
+	addr    string
 }
 
 func startVision(t testing.TB, change func(*option.Stream)) *visionServer {
@@ -121,6 +122,7 @@ func startVision(t testing.TB, change func(*option.Stream)) *visionServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = in.Close() })
+	s.inbound = in
 	s.addr = in.(interface{ Addresses() []net.Addr }).Addresses()[0].String()
 	return s
 }
