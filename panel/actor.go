@@ -43,8 +43,9 @@ type actor struct {
 	inbound  option.Inbound
 	manager  adapter.UserManager // nil: nothing is served
 	roster   *meter.Roster       // published
-	rules    []string
-	skipped  string // route actions that are not served, as told
+	common   []Rule              // of every node of the panel
+	rules    []Rule              // in force; nil: none were ever set
+	skipped  string              // route actions that are not served, as told
 
 	synced      time.Time // the last time that everything was as the panel says
 	nextSync    time.Time
@@ -57,11 +58,13 @@ type actor struct {
 	onlineFold  fold
 	deviceFold  fold
 	statusFold  fold
+	auditFold   fold
 
 	diskMu   sync.Mutex
 	diskFold fold // guarded by diskMu
 
 	kick chan struct{} // capacity 1: sync now
+	hits hits          // who met which rule since the last report
 
 	life   sync.Mutex // guards the goroutine's start and end
 	cancel context.CancelFunc

@@ -23,6 +23,12 @@ func build(tag string, n *Node, local option.Stream) option.Inbound {
 		in.Options = &option.Shadowsocks{Stream: s, Method: n.Cipher, Password: n.ServerKey, Obfs: obfs(n.Obfs)}
 	case constant.TypeTrojan:
 		in.Options = &option.Trojan{Stream: s}
+	case constant.TypeHysteria2:
+		h := &option.Hysteria2{Stream: s, UpMbps: n.UpMbps, DownMbps: n.DownMbps, IgnoreClientBandwidth: n.IgnoreClientBandwidth}
+		if n.Obfs != nil {
+			h.Obfs = &option.Hysteria2Obfs{Type: n.Obfs.Type, Password: n.Obfs.Password}
+		}
+		in.Options = h
 	case constant.TypeAnyTLS:
 		in.Options = &option.AnyTLS{Stream: s, PaddingScheme: slices.Clone(n.PaddingScheme)}
 	case constant.TypeVMess:
@@ -71,7 +77,8 @@ func carrier(c *Carrier) *option.Transport {
 	return t
 }
 
-// tlsOf is nil without TLS; local has the certificate, and its server name wins.
+// tlsOf is nil without TLS; local has the certificate, and its server name wins. What local, which may
+// be there for other nodes' sake, has of the kind that n is not is dropped.
 func tlsOf(n *Node, local *option.TLS) *option.TLS {
 	if n.TLS == TLSOff {
 		return nil
@@ -79,5 +86,21 @@ func tlsOf(n *Node, local *option.TLS) *option.TLS {
 	t := cmp.Or(local, new(option.TLS))
 	t.Enabled = true
 	t.ServerName = cmp.Or(t.ServerName, n.ServerName)
-	return t
+	if n.TLS != TLSReality {
+		t.Reality = nil
+		return t
+	}
+	t.Certificate, t.CertificatePath, t.Key, t.KeyPath = nil, "", nil, ""
+	panel := option.TLS{Reality: realityOf(n.Reality)}
+	return option.MergeStream(option.Stream{TLS: t}, option.Stream{TLS: &panel}).TLS
+}
+
+func realityOf(r *Reality) *option.Reality {
+	return &option.Reality{
+		Enabled:     true,
+		Handshake:   option.RealityTarget{Server: r.Server, ServerPort: r.ServerPort, Xver: r.ProxyHeader},
+		PrivateKey:  r.PrivateKey,
+		ShortID:     slices.Clone(r.ShortIDs),
+		ServerNames: slices.Clone(r.ServerNames),
+	}
 }

@@ -23,11 +23,13 @@ func shapeOf(protocol string) (shape, bool) {
 	}
 	switch protocol {
 	case constant.TypeVLESS, constant.TypeTrojan:
-		return shape{networks: every, tls: []TLSKind{TLSOff, TLSOn}}, true
+		return shape{networks: every, tls: []TLSKind{TLSOff, TLSOn, TLSReality}}, true
 	case constant.TypeShadowsocks:
 		return shape{tls: []TLSKind{TLSOff}}, true
+	case constant.TypeHysteria2:
+		return shape{tls: []TLSKind{TLSOn}}, true
 	case constant.TypeAnyTLS:
-		return shape{tls: []TLSKind{TLSOff, TLSOn}}, true
+		return shape{tls: []TLSKind{TLSOff, TLSOn, TLSReality}}, true
 	case constant.TypeVMess:
 		return shape{networks: every, tls: []TLSKind{TLSOff, TLSOn}}, true
 	}
@@ -59,6 +61,9 @@ func (n *Node) Check(id int64) error {
 			return fmt.Errorf("node %d uses reality, which this version does not serve with %s", id, n.Protocol)
 		}
 		return fmt.Errorf("node %d: tls is %d, must be 0, 1 or 2", id, n.TLS)
+	}
+	if n.TLS == TLSReality && n.Reality == nil {
+		return fmt.Errorf("node %d uses reality, but the panel sends no settings of it", id)
 	}
 	if err := n.checkListen(id); err != nil {
 		return err

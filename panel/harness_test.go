@@ -82,10 +82,13 @@ func (h *host) Remove(tag string) error {
 	return nil
 }
 
-func (h *host) SetRules(tag string, lines []string) error {
+func (h *host) SetRules(tag string, rules []panel.Rule) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.rules[tag] = lines
+	h.rules[tag] = nil
+	for _, r := range rules {
+		h.rules[tag] = append(h.rules[tag], r.Lines...)
+	}
 	return nil
 }
 

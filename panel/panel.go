@@ -44,6 +44,27 @@ type DeviceCounter interface {
 	Devices(ctx context.Context) (map[int64]int, error)
 }
 
+// Rule is one of a panel's block rules.
+type Rule struct {
+	ID    int64 // the panel's, for hits; 0 is a rule whose hits it does not take
+	Lines []string
+}
+
+// RuleSource is implemented by clients of panels that have rules beside those of a node.
+type RuleSource interface {
+	// Rules returns all of them, or ErrNotModified.
+	Rules(ctx context.Context) ([]Rule, error)
+}
+
+// Hit is a user who met a rule.
+type Hit struct{ User, Rule int64 }
+
+// AuditReporter is implemented by clients of panels that want to know who met their rules.
+type AuditReporter interface {
+	// ReportAudit sends hits of at most MaxReport entries, each pair once.
+	ReportAudit(ctx context.Context, hits []Hit) error
+}
+
 // StatusReporter is implemented by clients of panels that show the machine's state.
 type StatusReporter interface {
 	ReportStatus(ctx context.Context, s machine.State) error
@@ -87,7 +108,7 @@ type Host interface {
 	Replace(in option.Inbound, users []*adapter.User) (adapter.UserManager, error)
 	// Remove closes the inbound and its connections.
 	Remove(tag string) error
-	// SetRules makes lines the audit rules of the inbound's connections. Lines that cannot be
-	// understood are named in the error; the others apply.
-	SetRules(tag string, lines []string) error
+	// SetRules makes rules the audit rules of the inbound's connections. Lines that cannot be
+	// understood are named in the error; the others apply. The host tells Service.Hit who met one.
+	SetRules(tag string, rules []Rule) error
 }

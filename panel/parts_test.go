@@ -81,6 +81,43 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// TestBuildReality: a certificate for other nodes does not disturb, and the operator's word wins.
+func TestBuildReality(t *testing.T) {
+	const key = "UuMBgl7MXTPx9inmQp2UC7Jcnwc6XYbwDNebonM-FCc"
+	n := &Node{Protocol: "vless", Port: 443, TLS: TLSReality, ServerName: "www.example.com", Reality: &Reality{
+		Server: "www.example.com", ServerPort: 8443, ServerNames: []string{"www.example.com"}, PrivateKey: key, ShortIDs: []string{"0123abcd"},
+	}}
+	if err := n.Check(3); err != nil {
+		t.Fatal(err)
+	}
+	local := option.Stream{TLS: &option.TLS{CertificatePath: "c", KeyPath: "k", Reality: &option.Reality{MaxTimeDifference: option.Duration(time.Minute)}}}
+	in := build("t", n, local)
+	if err := in.Options.Validate(""); err != nil {
+		t.Fatal(err)
+	}
+	o := in.Options.(*option.VLESS)
+	want := option.Reality{
+		Enabled: true, Handshake: option.RealityTarget{Server: "www.example.com", ServerPort: 8443}, PrivateKey: key,
+		ShortID: option.Listable[string]{"0123abcd"}, ServerNames: option.Listable[string]{"www.example.com"}, MaxTimeDifference: option.Duration(time.Minute),
+	}
+	if !o.TLS.HasReality() || o.TLS.CertificatePath != "" || !reflect.DeepEqual(*o.TLS.Reality, want) {
+		t.Errorf("got %+v", o.TLS.Reality)
+	}
+	local.TLS.Reality.Handshake = option.RealityTarget{Server: "127.0.0.1", ServerPort: 443, Xver: 1}
+	o = build("t", n, local).Options.(*option.VLESS)
+	if o.TLS.Reality.Handshake != local.TLS.Reality.Handshake {
+		t.Errorf("the operator's target is %+v", o.TLS.Reality.Handshake)
+	}
+	n.TLS, n.Reality = TLSOn, nil
+	if o = build("t", n, local).Options.(*option.VLESS); o.TLS.Reality != nil || o.TLS.CertificatePath != "c" {
+		t.Errorf("TLS became %+v", o.TLS)
+	}
+	n.TLS = TLSReality
+	if err := n.Check(3); err == nil {
+		t.Error("a node without settings passes")
+	}
+}
+
 // TestRules: the actions are those of reference/panels.md §5.3 and §6.4.
 func TestRules(t *testing.T) {
 	n := Node{Routes: []Route{
@@ -91,7 +128,14 @@ func TestRules(t *testing.T) {
 		{ID: 5, Action: "route", Match: []string{"geosite:netflix"}, Value: "{}"},
 		{ID: 6, Action: "default_out"},
 	}}
-	lines, skipped := n.Rules()
+	rules, skipped := n.Rules()
+	var lines []string
+	for _, r := range rules {
+		lines = append(lines, r.Lines...)
+	}
+	if rules[2].ID != 3 {
+		t.Errorf("the rules are %+v", rules)
+	}
 	want := []string{
 		"domain:example.com", "regexp:.*ads.*", "protocol:bittorrent", "ip:1.2.3.0/24", "geoip:private", "ip:2001:db8::/32",
 		"ip:2001:db8::1", "port:25", "port:1000-2000", "port:53", "protocol:bittorrent",

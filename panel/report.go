@@ -18,6 +18,7 @@ func (a *actor) reportStep(ctx context.Context) {
 	err := a.reportTraffic(ctx)
 	if err == nil && !a.away {
 		a.reportOnline(ctx)
+		a.reportAudit(ctx)
 		a.reportStatus(ctx)
 	}
 	wait := a.reportInterval()

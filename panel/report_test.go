@@ -228,6 +228,39 @@ func TestBrittle(t *testing.T) {
 	})
 }
 
+// TestHits: the panel's rules are in force, and it hears of each user who met one, once a report.
+func TestHits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 0)
+		b.panel = paneltest.NewSSPanel(token, true)
+		b.wire.Panel = b.panel
+		b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = "sspanel", 1, []option.PanelNode{{ID: 1}}
+		b.panel.SetNode(paneltest.Node{ID: 1, Protocol: "trojan", Port: 443})
+		b.panel.SetUser(paneltest.User{ID: 4})
+		b.panel.SetRules([]paneltest.Rule{{ID: 9, Regex: "torrent", Type: 1}})
+		b.start()
+		defer b.stop()
+		if got := b.host.rules[tag1]; len(got) != 1 || got[0] != "regexp:torrent" {
+			t.Errorf("rules = %q", got)
+		}
+		for range 3 {
+			b.s.Hit(tag1, 4, 9)
+		}
+		b.s.Hit(tag1, 0, 9) // a static user
+		b.s.Hit("panel/other/1", 4, 9)
+		b.panel.Fail(paneltest.DetectLog, paneltest.Forbidden(), 1)
+		b.pass(4 * time.Minute)
+		if got := b.panel.Hits(); len(got) != 1 || got[0] != (paneltest.Hit{Node: 1, User: 4, Rule: 9}) {
+			t.Errorf("hits = %+v", got)
+		}
+		b.panel.SetRules(nil)
+		b.pass(2 * time.Minute)
+		if got := b.host.rules[tag1]; len(got) != 0 {
+			t.Errorf("rules after they were removed = %q", got)
+		}
+	})
+}
+
 // Stopping waits for a report in flight instead of making it ambiguous, and sends the last bytes.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -22,21 +22,25 @@ const (
 	actionProtocol  = "protocol"
 )
 
-// Rules are the audit lines of n's routes. skipped names the actions that are not served.
-func (n *Node) Rules() (lines, skipped []string) {
+// Rules are the audit rules of n's routes. skipped names the actions that are not served.
+func (n *Node) Rules() (rules []Rule, skipped []string) {
 	for _, r := range n.Routes {
 		kind, ok := lineOf(r.Action)
 		if !ok {
 			skipped = append(skipped, fmt.Sprintf("route %d (%s)", r.ID, r.Action))
 			continue
 		}
+		var lines []string
 		for _, m := range r.Match {
 			if m = strings.TrimSpace(m); m != "" {
 				lines = append(lines, kind(m))
 			}
 		}
+		if len(lines) > 0 {
+			rules = append(rules, Rule{ID: r.ID, Lines: lines})
+		}
 	}
-	return lines, skipped
+	return rules, skipped
 }
 
 // lineOf turns a match of the action into a rule line.

@@ -30,6 +30,9 @@ func (a *actor) sync(ctx context.Context) error {
 		return join(errNode, a.applyPending())
 	}
 	errUsers := a.fetchUsers(ctx, timeout)
+	if classOf(errUsers) == 0 {
+		errUsers = join(errUsers, a.fetchRules(ctx, timeout))
+	}
 	if a.node == nil || !a.known {
 		return join(errNode, errUsers)
 	}
@@ -74,6 +77,28 @@ func (a *actor) devices(ctx context.Context) {
 	if line, ok := a.deviceFold.fail(a.svc.cfg.Now(), err.Error()); ok && ctx.Err() == nil {
 		a.say(slog.LevelWarn, "%s; IP limits count this machine's connections alone", line)
 	}
+}
+
+// fetchRules asks for the rules that hold on every node. Without an answer the former ones stay.
+func (a *actor) fetchRules(ctx context.Context, timeout time.Duration) error {
+	source, ok := a.entry().client.(RuleSource)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	rules, err := source.Rules(ctx)
+	switch {
+	case errors.Is(err, ErrNotModified):
+		return nil
+	case err != nil:
+		return err
+	}
+	a.common = rules
+	if a.manager != nil {
+		a.applyRules()
+	}
+	return nil
 }
 
 // fetchNode keeps the former settings wanted when the new ones cannot be had or served.
@@ -195,22 +220,24 @@ func (a *actor) swap(p *meter.Plan) error {
 	return nil
 }
 
-// applyRules hands the routes' lines to the host. Rules that cannot be understood must not stop a node.
+// applyRules hands the rules of the node and of the panel to the host. Rules that cannot be understood must
+// not stop a node.
 func (a *actor) applyRules() {
-	lines, skipped := a.node.Rules()
+	rules, skipped := a.node.Rules()
 	if text := strings.Join(skipped, ", "); text != a.skipped {
 		a.skipped = text
 		if text != "" {
 			a.say(slog.LevelWarn, "not served by this version, ignored: %s", text)
 		}
 	}
-	if a.rules != nil && slices.Equal(lines, a.rules) || a.rules == nil && len(lines) == 0 {
+	rules = append(rules, a.common...)
+	if a.rules != nil && reflect.DeepEqual(rules, a.rules) || a.rules == nil && len(rules) == 0 {
 		return
 	}
-	if err := a.svc.cfg.Host.SetRules(a.tag, lines); err != nil {
-		a.say(slog.LevelWarn, "audit rules: %v", err)
+	if err := a.svc.cfg.Host.SetRules(a.tag, rules); err != nil {
+		a.say(slog.LevelWarn, "audit rules: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	a.rules = append(make([]string, 0, len(lines)), lines...) // not nil: they were set
+	a.rules = append(make([]Rule, 0, len(rules)), rules...) // not nil: they were set
 }
 
 // join is errors.Join on one line.

@@ -74,7 +74,7 @@ func (g *guard) ask(s *state, dst M.Socksaddr) verdict {
 	}
 	d, blocked := s.table.Blocked(&md)
 	if blocked {
-		g.log.LogAttrs(context.Background(), slog.LevelInfo, "denied", slog.Any("conn", &md), slog.String("rule", d.Rule()))
+		g.router.denied(context.Background(), &md, d)
 	}
 	v.ok = !blocked
 	return v

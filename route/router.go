@@ -35,6 +35,7 @@ type Outbounds interface {
 type Router struct {
 	resolver adapter.Resolver
 	log      *slog.Logger
+	hit      func(md *adapter.Metadata, id int64) // nil: nobody is told
 	state    atomic.Pointer[state]
 	mu       sync.Mutex // one change of state at a time
 }
@@ -76,22 +77,42 @@ func (r *Router) Reload(o option.Route, outbounds Outbounds) error {
 	return nil
 }
 
+// PanelRule is one of a panel's block rules for a node.
+type PanelRule struct {
+	ID    int64 // the panel's, for hits; 0 is a rule that is not reported
+	Lines []string
+}
+
 // SetPanelRules replaces the block rules that a panel gave for one node. Bad lines are left out and
 // reported; the good ones are in force.
-func (r *Router) SetPanelRules(tag string, lines []string) error {
+func (r *Router) SetPanelRules(tag string, list []PanelRule) error {
 	var rules []rule.PanelRule
-	var err error
-	if len(lines) > 0 {
-		var set *rule.Set
-		set, err = rule.Compile(lines)
-		rules = []rule.PanelRule{{Match: set, Action: rule.ActionBlock}}
+	var errs []error
+	for _, p := range list {
+		set, err := rule.Compile(p.Lines)
+		errs = append(errs, err)
+		if !set.Empty() { // no line is no rule, and not one for everything
+			rules = append(rules, rule.PanelRule{ID: p.ID, Match: set, Action: rule.ActionBlock})
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := *r.state.Load() // a new state tells packet sessions to ask again
 	next.table.SetPanel(tag, rules)
 	r.state.Store(&next)
-	return err
+	return errors.Join(errs...)
+}
+
+// OnHit makes hit learn of everything that a panel's rule denies: the connection and the rule's ID, which is
+// not 0. It must not block. Set it before the router is used.
+func (r *Router) OnHit(hit func(md *adapter.Metadata, id int64)) { r.hit = hit }
+
+// denied logs what a rule denies, and tells the panel whose rule it is.
+func (r *Router) denied(ctx context.Context, md *adapter.Metadata, d rule.Decision) {
+	r.log.LogAttrs(ctx, slog.LevelInfo, "denied", slog.Any("conn", md), slog.String("rule", d.Rule()))
+	if r.hit != nil && d.By == rule.ByPanel && d.PanelRule != 0 {
+		r.hit(md, d.PanelRule)
+	}
 }
 
 // task is one routed connection: what a kick has to end.
@@ -279,7 +300,7 @@ func (r *Router) decide(ctx context.Context, s *state, md *adapter.Metadata) (ad
 		md.Outbound = constant.TypeDirect
 	case rule.ActionBlock:
 		err := fmt.Errorf("%w by %s", ErrDenied, d.Rule())
-		r.log.LogAttrs(ctx, slog.LevelInfo, "denied", slog.Any("conn", md), slog.String("rule", d.Rule()))
+		r.denied(ctx, md, d)
 		return nil, err
 	}
 	out := s.outbounds.Get(md.Outbound)

@@ -281,7 +281,7 @@ func TestReloadReportsEveryMistakeAndKeepsTheOld(t *testing.T) {
 func TestPanelRulesSurviveReload(t *testing.T) {
 	outs := set{"direct": newPipeOutbound("direct")}
 	r := newRouter(t, option.Route{}, outs)
-	if err := r.SetPanelRules("in", []string{"domain:ads.test", "regexp:("}); err == nil {
+	if err := r.SetPanelRules("in", []PanelRule{{ID: 7, Lines: []string{"domain:ads.test", "regexp:("}}}); err == nil {
 		t.Error("a bad line was not reported")
 	}
 	if err := r.Reload(option.Route{Final: "direct"}, outs); err != nil {

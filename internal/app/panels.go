@@ -32,7 +32,7 @@ func panelKinds() map[string]panel.Kind {
 }
 
 func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
-	return panel.New(panel.Config{
+	service, err := panel.New(panel.Config{
 		Options:  o.Panels,
 		Limits:   o.Limits,
 		Traffic:  o.Traffic,
@@ -43,6 +43,15 @@ func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
 		Log:      a.log,
 		Machine:  machine.New(cmp.Or(o.StateDir, "/")),
 	})
+	if err != nil {
+		return nil, err
+	}
+	a.router.OnHit(func(md *adapter.Metadata, id int64) {
+		if md.User != nil {
+			service.Hit(md.Inbound, md.User.ID, id)
+		}
+	})
+	return service, nil
 }
 
 // host is what panels may do.
@@ -69,7 +78,13 @@ func (h host) Remove(tag string) error {
 }
 
 // SetRules implements panel.Host.
-func (h host) SetRules(tag string, lines []string) error { return h.router.SetPanelRules(tag, lines) }
+func (h host) SetRules(tag string, rules []panel.Rule) error {
+	list := make([]route.PanelRule, len(rules))
+	for i, r := range rules {
+		list[i] = route.PanelRule(r)
+	}
+	return h.router.SetPanelRules(tag, list)
+}
 
 // Stats sums the figures of all nodes.
 func (a *App) Stats() meter.Stats {

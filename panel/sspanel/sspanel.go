@@ -28,6 +28,8 @@ const (
 	callTraffic = "report traffic"
 	callAlive   = "report online"
 	callStatus  = "report status"
+	callRules   = "get rules"
+	callAudit   = "report audit"
 )
 
 // Client is one node of an SSPanel. It implements panel.Client and panel.Brittle.
@@ -45,6 +47,8 @@ type Client struct {
 	known map[int64]struct{}
 
 	noStatus bool // the panel takes none
+	rules    webapi.Validator
+	skipped  int // rules that are not served, as told
 }
 
 // terms are what the settings say about every user.
@@ -239,4 +243,6 @@ var (
 	_ panel.Client         = (*Client)(nil)
 	_ panel.Brittle        = (*Client)(nil)
 	_ panel.StatusReporter = (*Client)(nil)
+	_ panel.RuleSource     = (*Client)(nil)
+	_ panel.AuditReporter  = (*Client)(nil)
 )

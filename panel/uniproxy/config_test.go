@@ -76,6 +76,22 @@ func TestParseNode(t *testing.T) {
 			"",
 		},
 		{
+			"vless reality", `{"protocol":"vless","listen_ip":"0.0.0.0","server_port":443,"network":"tcp","networkSettings":null,"tls":2,"flow":"xtls-rprx-vision","decryption":null,"tls_settings":{"server_name":"www.apple.com","server_port":"8443","public_key":"PUB","private_key":"PRIV","short_id":"0123abcd","allow_insecure":false},"multiplex":null` + tail, "",
+			panel.Node{
+				Protocol: "vless", Port: 443, TLS: panel.TLSReality, ServerName: "www.apple.com", Flow: panel.FlowVision,
+				Reality: &panel.Reality{Server: "www.apple.com", ServerPort: 8443, ServerNames: []string{"www.apple.com"}, PrivateKey: "PRIV", ShortIDs: []string{"0123abcd"}},
+			},
+			"",
+		},
+		{
+			"trojan reality", `{"protocol":"trojan","server_port":443,"network":"tcp","tls":2,"tls_settings":{"server_name":"www.apple.com","server_port":"443","private_key":"PRIV","short_id":null}` + tail, "",
+			panel.Node{
+				Protocol: "trojan", Port: 443, TLS: panel.TLSReality, ServerName: "www.apple.com",
+				Reality: &panel.Reality{Server: "www.apple.com", ServerPort: 443, ServerNames: []string{"www.apple.com"}, PrivateKey: "PRIV", ShortIDs: []string{""}},
+			},
+			"",
+		},
+		{
 			"vmess h2", `{"protocol":"vmess","server_port":443,"network":"h2","networkSettings":{"path":"\/x","host":["a.example.com","b.example.com"]},"tls":1` + tail, "",
 			panel.Node{Protocol: "vmess", Port: 443, Carrier: panel.Carrier{Network: "http", Path: "/x", Host: "a.example.com"}, TLS: panel.TLSOn},
 			"",
@@ -104,7 +120,11 @@ func TestParseNode(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lines, _ := n.Rules()
+			rules, _ := n.Rules()
+			var lines []string
+			for _, r := range rules {
+				lines = append(lines, r.Lines...)
+			}
 			if got := strings.Join(lines, "|"); got != tt.rules {
 				t.Errorf("rules = %s, want %s", got, tt.rules)
 			}
@@ -192,15 +212,13 @@ func TestParseNodeRefuses(t *testing.T) {
 		{"a host name to listen on", `{"protocol":"vless","server_port":80,"listen_ip":"a.example","network":"tcp","tls":0` + tail, "listen is"},
 		{"vmess without a network", `{"protocol":"vmess","server_port":1,"tls":1` + tail, "network is missing"},
 		{"tuic", `{"protocol":"tuic","server_port":1` + tail, "node 3 is tuic, which this version does not serve"},
-		{"hysteria2", `{"protocol":"hysteria","server_port":8443,"version":2,"up_mbps":0,"obfs-password":"pw"` + tail, "node 3 is hysteria"},
 		{"naive", `{"protocol":"naive","server_port":8443,"padding_scheme":["stop=8"]` + tail, "node 3 is naive"},
 		{"tuic", `{"protocol":"tuic","server_port":8443,"auth_timeout":"3s"` + tail, "node 3 is tuic"},
 		{"naive", `{"protocol":"naive","server_port":443` + tail, "node 3 is naive"},
 		{"mieru", `{"protocol":"mieru","server_port":2999,"transport":"TCP"` + tail, "node 3 is mieru"},
 		{"old mieru", `{"protocol":6,"server_port":"2999"` + tail, "node 3 is 6"},
 		{"socks", `{"protocol":"socks","server_port":1080,"tls":0,"tls_settings":null` + tail, "node 3 is socks"},
-		{"reality", `{"protocol":"vless","server_port":443,"network":"tcp","networkSettings":null,"tls":2,"flow":"xtls-rprx-vision","decryption":null,"tls_settings":{"server_name":"www.apple.com","server_port":"443","private_key":"PRIV"}` + tail, "node 3 uses reality"},
-		{"trojan reality", `{"protocol":"trojan","server_port":443,"network":"tcp","tls":2` + tail, "node 3 uses reality"},
+		{"vmess reality", `{"protocol":"vmess","server_port":443,"network":"tcp","tls":2` + tail, "node 3 uses reality"},
 		{"xhttp", `{"protocol":"vless","server_port":443,"network":"xhttp","networkSettings":{"path":"\/x","mode":"auto"},"tls":1,"flow":""` + tail, `node 3 uses network "xhttp"`},
 		{"kcp", `{"protocol":"vmess","server_port":443,"network":"kcp","networkSettings":{"header":{"type":"wechat-video"},"seed":"x"},"tls":0` + tail, `networkSettings.header.type is "wechat-video"`},
 		{"quic", `{"protocol":"vmess","server_port":443,"network":"quic","networkSettings":null,"tls":0` + tail, `node 3 uses network "quic"`},
