@@ -78,6 +78,12 @@ func (d *decoder) byKind(at *place, v *hujson.Value, to reflect.Value, also stri
 			d.object(at, object, to)
 			return
 		}
+		if short, ok := to.Addr().Interface().(interface{ fromText(text string) error }); ok && v.Value.Kind() == '"' {
+			if err := short.fromText(textOf(v)); err != nil {
+				d.fail(at, v.StartOffset, "%w", err)
+			}
+			return
+		}
 		d.wrongType(at, v, "an object: { … }")
 	case reflect.Map:
 		d.table(at, v, to)

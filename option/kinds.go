@@ -19,6 +19,8 @@ func newInbound(typ string) InboundOptions {
 		return new(VMess)
 	case constant.TypeAnyTLS:
 		return new(AnyTLS)
+	case constant.TypeHysteria2:
+		return new(Hysteria2)
 	}
 	return nil
 }
@@ -44,7 +46,7 @@ type kind struct {
 
 var (
 	inboundKind = kind{
-		served:  []string{constant.TypeAnyTLS, constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
+		served:  []string{constant.TypeAnyTLS, constant.TypeHysteria2, constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
 		planned: []string{"hysteria2", "shadowsocks", "shadowsocksr"},
 		never: []string{
 			"bridge", "cloudflared", "direct", "http", "hysteria", "mixed", "naive", "redirect",

@@ -68,6 +68,8 @@ func refusals(t reflect.Type) map[string]refusal {
 		return refusedVLESS
 	case reflect.TypeFor[Shadowsocks]():
 		return refusedShadowsocks
+	case reflect.TypeFor[Hysteria2]():
+		return refusedHysteria2
 	case reflect.TypeFor[VMess]():
 		return refusedVMess
 	case reflect.TypeFor[VMessUser]():

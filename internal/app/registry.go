@@ -3,6 +3,7 @@ package app
 import (
 	"heki/inbound"
 	"heki/inbound/anytls"
+	"heki/inbound/hysteria2"
 	"heki/inbound/trojan"
 	"heki/inbound/vless"
 	"heki/inbound/vmess"
@@ -16,6 +17,7 @@ import (
 func inboundTypes(memory *vmess.Memory) *inbound.Registry {
 	r := inbound.NewRegistry()
 	anytls.Register(r)
+	hysteria2.Register(r, new(hysteria2.Pool))
 	trojan.Register(r)
 	vless.Register(r)
 	vmess.Register(r, memory)

@@ -112,6 +112,10 @@ func withoutUsers(in option.Inbound) option.Inbound {
 		bare := *o
 		bare.Users, bare.Limits = nil, nil
 		in.Options = &bare
+	case *option.Hysteria2:
+		bare := *o
+		bare.Users, bare.Limits = nil, nil
+		in.Options = &bare
 	}
 	return in
 }
@@ -135,6 +139,8 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 	case *option.Trojan:
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
 	case *option.AnyTLS:
+		stream, accounts = &o.Stream, passwordAccounts(o.Users)
+	case *option.Hysteria2:
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
 	case *option.VMess:
 		stream = &o.Stream
