@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"io"
+	"net"
 	"sync"
 
 	"github.com/sagernet/sing/common/buf"
@@ -28,10 +29,11 @@ type carrier struct {
 	wire.Conn
 	front int // headroom of the inner connection
 
-	// Reading.
-	toRead  int // padded writes of the client still to come
-	data    int // bytes of the present one
-	padding int // bytes behind those
+	reading sync.Mutex
+	retired bool // nothing is read any more
+	toRead  int  // padded writes of the client still to come
+	data    int  // bytes of the present one
+	padding int  // bytes behind those
 
 	mu      sync.Mutex
 	toWrite int  // padded writes still to be sent
@@ -48,8 +50,21 @@ func newCarrier(conn wire.Conn, h Hello) *carrier {
 	return c
 }
 
+// retire waits for the library's reader, which may outlive its session, and keeps it off the connection,
+// which is closed: the caller of Serve gives up next what was read ahead.
+func (c *carrier) retire() {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.retired = true
+}
+
 // Read implements io.Reader.
 func (c *carrier) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.retired {
+		return 0, net.ErrClosed
+	}
 	if err := c.next(); err != nil {
 		return 0, err
 	}

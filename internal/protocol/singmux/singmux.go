@@ -109,6 +109,7 @@ func Serve(ctx context.Context, conn wire.Conn, opt Options) error {
 		err = s.serveHTTP2()
 	}
 	s.shutdown()
+	s.conn.retire()
 	cancel()
 	s.wg.Wait()
 	return err
