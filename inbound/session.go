@@ -259,6 +259,18 @@ func (s *Session[K, S]) WritePackets(packets []netio.Datagram) error {
 		return net.ErrClosed
 	}
 	s.note()
+	for len(packets) > 0 {
+		n := min(len(packets), netio.BatchSize)
+		if err := s.sendMany(&from, packets[:n]); errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		packets = packets[n:]
+	}
+	return nil
+}
+
+// sendMany sends at most netio.BatchSize packets.
+func (s *Session[K, S]) sendMany(from *Endpoint, packets []netio.Datagram) error {
 	var sealed [netio.BatchSize]*buf.Buffer
 	out := sealed[:0]
 	s.sealing.Lock()
@@ -273,10 +285,7 @@ func (s *Session[K, S]) WritePackets(packets []netio.Datagram) error {
 		}
 	}
 	s.sealing.Unlock()
-	if err := from.socket.SendBatch(out, from.peer, from.Local.Addr()); errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
+	return from.socket.SendBatch(out, from.peer, from.Local.Addr())
 }
 
 // roomy returns b, or a copy when b has no room for what Seal adds.

@@ -8,8 +8,12 @@ import (
 	"github.com/sagernet/sing/common/buf"
 )
 
-// BatchSize is how many datagrams one system call moves at most.
-const BatchSize = 16
+const (
+	// BatchSize is how many messages one system call moves at most.
+	BatchSize = 16
+	// keptBatch is how many datagrams a batch has room for when it goes back to the pool.
+	keptBatch = 8 * BatchSize
+)
 
 // Datagram is one received datagram.
 type Datagram struct {
@@ -19,29 +23,27 @@ type Datagram struct {
 }
 
 // Batch is what one call of BatchReader.Read received.
-type Batch struct {
-	datagrams [BatchSize]Datagram
-	n         int
-}
+type Batch struct{ datagrams []Datagram }
 
-var batches = sync.Pool{New: func() any { return new(Batch) }}
+var batches = sync.Pool{New: func() any { return &Batch{make([]Datagram, 0, BatchSize)} }}
 
 // Datagrams returns what was received, in order. It is valid until Put. Whoever takes a buffer sets it
 // to nil there.
-func (b *Batch) Datagrams() []Datagram { return b.datagrams[:b.n] }
+func (b *Batch) Datagrams() []Datagram { return b.datagrams }
 
 // Put gives the batch back, and the buffers that nobody took.
 func (b *Batch) Put() {
-	for i := range b.datagrams[:b.n] {
+	for i := range b.datagrams {
 		Put(b.datagrams[i].Buffer)
-		b.datagrams[i] = Datagram{}
 	}
-	b.n = 0
-	batches.Put(b)
+	clear(b.datagrams)
+	b.datagrams = b.datagrams[:0]
+	if cap(b.datagrams) <= keptBatch {
+		batches.Put(b)
+	}
 }
 
-// PacketsReader is a packet connection that hands over all packets that are there, at most BatchSize.
-// The batch is the caller's, for its Put.
+// PacketsReader is a packet connection that hands over the packets that are there. The batch is the caller's, for its Put.
 type PacketsReader interface {
 	ReadPackets() (*Batch, error)
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlSize holds IP_PKTINFO, IPV6_PKTINFO and UDP_SEGMENT.
+// controlSize holds IP_PKTINFO, IPV6_PKTINFO and UDP_SEGMENT or UDP_GRO.
 const controlSize = 120
 
 // control is the memory of control messages.
@@ -59,14 +59,16 @@ func newReceiver() *receiver {
 }
 
 // BatchReader receives several datagrams with one system call, and holds no buffer while it waits for
-// them. It is for one goroutine.
+// them. It is for one goroutine, and from its first Read on nothing else may read from the socket: the
+// kernel then joins datagrams of one length that come together (UDP_GRO), and the reader cuts them.
 type BatchReader struct {
-	raw   syscall.RawConn
-	fill  func(fd uintptr) bool
-	batch *Batch
-	err   error
-	want  int        // datagrams to ask for
-	local netip.Addr // of all datagrams; unspecified: each may have its own
+	joining bool // UDP_GRO was asked for
+	raw     syscall.RawConn
+	fill    func(fd uintptr) bool
+	batch   *Batch
+	err     error
+	want    int        // datagrams to ask for
+	local   netip.Addr // of all datagrams; unspecified: each may have its own
 }
 
 // NewBatchReader returns a reader on c.
@@ -80,9 +82,15 @@ func NewBatchReader(c *net.UDPConn) (*BatchReader, error) {
 	return r, nil
 }
 
-// Read waits for datagrams and returns all that are there, at most BatchSize. The batch is the
-// caller's, for its Put. Datagrams without a payload are among them.
+// Read waits for datagrams and returns those that are there. The batch is the caller's, for its Put.
+// Datagrams without a payload are among them.
 func (r *BatchReader) Read() (*Batch, error) {
+	if !r.joining {
+		r.joining = true
+		_ = r.raw.Control(func(fd uintptr) { // kernels before 5.0 do without
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+		})
+	}
 	r.batch, r.err = nil, nil
 	if err := r.raw.Read(r.fill); err != nil {
 		return nil, err
@@ -102,11 +110,10 @@ func (r *BatchReader) read(fd uintptr) bool {
 		switch errno {
 		case 0:
 			b := batches.Get().(*Batch)
-			b.n = int(n)
-			for i := range b.n {
-				b.datagrams[i] = m.take(i, r.local)
+			for i := range int(n) {
+				b.datagrams = m.take(b.datagrams, i, r.local)
 			}
-			r.adapt(b.n)
+			r.adapt(int(n))
 			r.batch = b
 			return true
 		case unix.EINTR, unix.ECONNREFUSED:
@@ -143,23 +150,47 @@ func (r *receiver) prepare(n int) {
 	}
 }
 
-// take hands over the datagram of message i.
-func (r *receiver) take(i int, local netip.Addr) Datagram {
+// take appends the datagrams of message i to all.
+func (r *receiver) take(all []Datagram, i int, local netip.Addr) []Datagram {
 	m := &r.messages[i]
 	b, n := r.smalls[i], int(m.len)
-	if n <= smallRead {
+	reached, size := parseControl(r.controls[i].bytes[:m.hdr.Controllen])
+	if local.IsUnspecified() {
+		local = reached
+	}
+	d := Datagram{From: addrOf(&r.names[i]), Local: local}
+	if size == 0 || size > n {
+		size = n
+	}
+	if n <= smallRead && size == n {
 		b.Truncate(n)
 		r.smalls[i] = nil
-	} else { // the small one stays for the next datagram
-		long := GetPacket()
-		_, _ = long.Write(b.FreeBytes()[:smallRead])
-		_, _ = long.Write(r.rest[i*overflow:][:n-smallRead])
-		b = long
+		d.Buffer = Filled(b)
+		return append(all, d)
 	}
-	if local.IsUnspecified() {
-		local = localOf(r.controls[i].bytes[:m.hdr.Controllen])
+	// The small one stays for the next datagram.
+	for at := 0; at < n; at += size {
+		d.Buffer = r.cut(i, at, min(at+size, n))
+		all = append(all, d)
 	}
-	return Datagram{Buffer: Filled(b), From: addrOf(&r.names[i]), Local: local}
+	return all
+}
+
+// cut copies the bytes from start to end of message i.
+func (r *receiver) cut(i, start, end int) *buf.Buffer {
+	var b *buf.Buffer
+	if end-start <= smallRead {
+		b = GetSmall()
+	} else {
+		b = GetPacket()
+	}
+	if start < smallRead {
+		_, _ = b.Write(r.smalls[i].FreeBytes()[start:min(end, smallRead)])
+	}
+	if end > smallRead {
+		_, _ = b.Write(r.rest[i*overflow:][max(0, start-smallRead) : end-smallRead])
+	}
+	return Filled(b)
 }
 
 // addrOf decodes a socket address as the kernel writes it.
@@ -176,31 +207,33 @@ func addrOf(from *unix.RawSockaddrInet6) netip.AddrPort {
 	return netip.AddrPortFrom(addr, port)
 }
 
-// localOf finds the address that a datagram was sent to in its control messages.
-func localOf(control []byte) netip.Addr {
+// parseControl finds the address that a message was sent to, and the length of the datagrams that are
+// joined in it, 0 when it is one.
+func parseControl(control []byte) (local netip.Addr, size int) {
 	for len(control) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-		size := int(h.Len)
-		if size < unix.SizeofCmsghdr || size > len(control) {
+		n := int(h.Len)
+		if n < unix.CmsgLen(0) || n > len(control) {
 			break
 		}
-		data := control[unix.CmsgLen(0):size]
+		data := control[unix.CmsgLen(0):n]
 		switch {
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			return netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Spec_dst)
+			local = netip.AddrFrom4((*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0])).Spec_dst)
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
-			addr := netip.AddrFrom16(info.Addr).Unmap()
-			if addr.IsLinkLocalUnicast() && addr.Is6() {
-				addr = addr.WithZone(zone(info.Ifindex))
+			local = netip.AddrFrom16(info.Addr).Unmap()
+			if local.IsLinkLocalUnicast() && local.Is6() {
+				local = local.WithZone(zone(info.Ifindex))
 			}
-			return addr
+		case h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 4:
+			size = int(*(*int32)(unsafe.Pointer(&data[0])))
 		}
-		next := unix.CmsgSpace(size - unix.CmsgLen(0))
+		next := unix.CmsgSpace(len(data))
 		if next >= len(control) {
 			break
 		}
 		control = control[next:]
 	}
-	return netip.Addr{}
+	return local, max(0, size)
 }

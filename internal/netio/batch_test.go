@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/sagernet/sing/common/buf"
 	"golang.org/x/sys/unix"
@@ -193,6 +194,9 @@ func TestSendJoined(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, in := lo()
+			r := batchReader(t, in)
+			_ = out.Send([]byte("first"), boundTo(in), netip.Addr{}) // from now on they arrive joined as well
+			Put(readAll(t, r, 1)[0].Buffer)
 			var bs []*buf.Buffer
 			var want []int
 			for i, n := range sizes {
@@ -205,10 +209,13 @@ func TestSendJoined(t *testing.T) {
 			if (err == nil) != (len(want) == len(sizes)) {
 				t.Errorf("err = %v", err)
 			}
-			for k, d := range readAll(t, batchReader(t, in), len(want)) {
+			for k, d := range readAll(t, r, len(want)) {
 				i := want[k]
 				if !bytes.Equal(d.Buffer.Bytes(), bs[i].Bytes()) {
 					t.Errorf("datagram %d of %d bytes came as %d", i, sizes[i], d.Buffer.Len())
+				}
+				if d.Buffer.Start() != Headroom || d.Buffer.FreeLen() < Headroom {
+					t.Errorf("datagram %d: room %d, %d", i, d.Buffer.Start(), d.Buffer.FreeLen())
 				}
 				if d.From.Addr().String() != "127.0.0.9" {
 					t.Errorf("datagram %d from %v", i, d.From)
@@ -217,6 +224,54 @@ func TestSendJoined(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Joined datagrams are cut where they must be, at the border of the small buffer too.
+func TestCut(t *testing.T) {
+	for _, size := range []int{1, 7, 1000, 1024, 1452, smallRead - 1, smallRead, smallRead + 1, 5000} {
+		r := newReceiver()
+		r.prepare(1)
+		whole := make([]byte, 3*size+size/2+1)
+		for i := range whole {
+			whole[i] = byte(i / size)
+		}
+		n := copy(r.smalls[0].FreeBytes()[:smallRead], whole)
+		copy(r.rest, whole[n:])
+		r.messages[0].len = uint32(len(whole))
+		c := (*unix.Cmsghdr)(unsafe.Pointer(&r.controls[0].bytes[0]))
+		c.Level, c.Type = unix.IPPROTO_UDP, unix.UDP_GRO
+		c.SetLen(unix.CmsgLen(4))
+		*(*int32)(unsafe.Pointer(&r.controls[0].bytes[unix.CmsgLen(0)])) = int32(size)
+		r.messages[0].hdr.SetControllen(unix.CmsgSpace(4))
+		all := r.take(nil, 0, netip.MustParseAddr("127.0.0.1"))
+		if len(all) != 4 {
+			t.Fatalf("%d bytes: %d datagrams", size, len(all))
+		}
+		for i, d := range all {
+			want := whole[i*size : min((i+1)*size, len(whole))]
+			if !bytes.Equal(d.Buffer.Bytes(), want) {
+				t.Errorf("%d bytes: datagram %d has %d", size, i, d.Buffer.Len())
+			}
+			Put(d.Buffer)
+		}
+	}
+}
+
+// Control messages are the kernel's, but nothing in them is trusted.
+func FuzzParseControl(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(make([]byte, unix.SizeofCmsghdr))
+	f.Add(bytes.Repeat([]byte{0xff}, controlSize))
+	w := newSender()
+	n := w.sourceFrom(true, netip.MustParseAddr("2001:db8::1"))
+	f.Add(bytes.Clone(w.source.bytes[:n]))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var c control
+		local, size := parseControl(c.bytes[:copy(c.bytes[:], in)])
+		if size < 0 || local.Is4In6() {
+			t.Errorf("%v, %d", local, size)
+		}
+	})
 }
 
 // A network that does not take joined datagrams gets them one by one, and is not asked again.

@@ -56,7 +56,6 @@ func (r *BatchReader) Read() (*Batch, error) {
 	}
 	b.Truncate(n)
 	batch := batches.Get().(*Batch)
-	batch.datagrams[0] = Datagram{Filled(b), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), bound(r.c).Addr()}
-	batch.n = 1
+	batch.datagrams = append(batch.datagrams, Datagram{Filled(b), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), bound(r.c).Addr()})
 	return batch, nil
 }
