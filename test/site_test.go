@@ -85,7 +85,7 @@ func (s *site) node() paneltest.Node {
 func (s *site) start(t *testing.T) *harness.Process {
 	t.Helper()
 	p := harness.Run(t, harness.Heki, s.path)
-	p.WaitPort(t, harness.Address(s.port))
+	p.WaitInbound(t, s.road.Protocol, s.port)
 	return p
 }
 
@@ -128,6 +128,7 @@ func panelCells() map[string]panelCell {
 		"xray/trojan/tcp/mux":     {harness.Xray, trojan, true},
 		"xray/trojan/tcp-tls":     {harness.Xray, trojanTLS, false},
 		"sing-box/anytls":         {harness.SingBox, anyTLSRoad, false},
+		"sing-box/hysteria2":      {harness.SingBox, hysteria2Road, false},
 	}
 }
 

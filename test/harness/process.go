@@ -194,3 +194,26 @@ func (b *logBuffer) tail() string {
 	}
 	return s
 }
+
+// WaitUDP waits until something has the UDP port of 127.0.0.1.
+func (p *Process) WaitUDP(t testing.TB, port uint16) {
+	t.Helper()
+	p.WaitFor(t, fmt.Sprintf("receives on UDP port %d", port), func() bool {
+		conn, err := net.ListenPacket("udp", Address(port))
+		if err != nil {
+			return true
+		}
+		conn.Close()
+		return false
+	})
+}
+
+// WaitInbound waits until an inbound listens.
+func (p *Process) WaitInbound(t testing.TB, protocol string, port uint16) {
+	t.Helper()
+	if protocol == "hysteria2" {
+		p.WaitUDP(t, port)
+		return
+	}
+	p.WaitPort(t, Address(port))
+}

@@ -122,7 +122,7 @@ func StartServer(t testing.TB, inbounds ...JSON) *Process {
 	}
 	p := Run(t, UnderTest(), WriteConfig(t, config))
 	for _, in := range inbounds {
-		p.WaitPort(t, Address(in["listen_port"].(uint16)))
+		p.WaitInbound(t, in["type"].(string), in["listen_port"].(uint16))
 	}
 	return p
 }
