@@ -42,6 +42,9 @@ func newSite(t *testing.T, road harness.Road, users int, edit func(config harnes
 		t.Fatal(err)
 	}
 	t.Cleanup(panel.Close)
+	if road.Reality != nil {
+		road.Reality = harness.StartReality(t)
+	}
 	s := &site{panel: panel, road: road, cert: harness.NewCertificate(t), port: harness.FreePort(t), targets: harness.StartTargets(t)}
 	panel.SetNode(s.node())
 	for range users {
@@ -59,6 +62,11 @@ func newSite(t *testing.T, road harness.Road, users int, edit func(config harnes
 			}},
 		}},
 	}
+	if road.Reality != nil { // the panel's target is the server name, which nobody resolves here
+		s.config["panels"].([]harness.JSON)[0]["node_defaults"] = harness.JSON{"tls": harness.JSON{"reality": harness.JSON{
+			"handshake": harness.JSON{"server": harness.Loopback, "server_port": road.Reality.Target},
+		}}}
+	}
 	if edit != nil {
 		edit(s.config)
 	}
@@ -71,6 +79,9 @@ func (s *site) node() paneltest.Node {
 	n := paneltest.Node{ID: nodeID, Protocol: s.road.Protocol, Port: int(s.port), Network: "tcp"}
 	if s.road.TLS {
 		n.TLS, n.ServerName = 1, harness.ServerName
+	}
+	if r := s.road.Reality; r != nil {
+		n.TLS, n.ServerName, n.PrivateKey, n.ShortID = 2, harness.ServerName, r.Private, r.ShortID
 	}
 	switch s.road.Transport {
 	case "ws", "http", "httpupgrade":
@@ -117,7 +128,9 @@ func panelCells() map[string]panelCell {
 	vless, trojan := harness.Road{Protocol: "vless"}, harness.Road{Protocol: "trojan"}
 	wsTLS := harness.Road{Protocol: "vless", Transport: "ws", TLS: true}
 	trojanTLS, trojanWS := harness.Road{Protocol: "trojan", TLS: true}, harness.Road{Protocol: "trojan", Transport: "ws"}
+	reality := harness.Road{Protocol: "vless", Reality: new(harness.Reality)} // newSite fills it
 	return map[string]panelCell{
+		"sing-box/vless/reality":  {harness.SingBox, reality, false},
 		"sing-box/vless/tcp":      {harness.SingBox, vless, false},
 		"sing-box/vless/ws-tls":   {harness.SingBox, wsTLS, false},
 		"sing-box/trojan/tcp-tls": {harness.SingBox, trojanTLS, false},

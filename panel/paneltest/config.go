@@ -17,6 +17,31 @@ type tlsSettings struct {
 	ECH           *int   `json:"ech"`
 }
 
+// realitySettings are tls_settings where tls is 2. A form's every number is a text.
+type realitySettings struct {
+	ServerName    string `json:"server_name"`
+	ServerPort    string `json:"server_port"`
+	PublicKey     string `json:"public_key"`
+	PrivateKey    string `json:"private_key"`
+	ShortID       string `json:"short_id"`
+	AllowInsecure bool   `json:"allow_insecure"`
+}
+
+// tlsOf is tls_settings; nil is null.
+func tlsOf(row *Node) any {
+	switch {
+	case row.TLS == 2:
+		port := row.DestPort
+		if port == "" {
+			port = "443"
+		}
+		return realitySettings{ServerName: row.ServerName, ServerPort: port, PublicKey: "PUB", PrivateKey: row.PrivateKey, ShortID: row.ShortID}
+	case row.TLS != 0 || row.ServerName != "":
+		return &tlsSettings{ServerName: row.ServerName}
+	}
+	return nil
+}
+
 type baseConfig struct {
 	Push int `json:"push_interval"`
 	Pull int `json:"pull_interval"`
@@ -33,33 +58,33 @@ type head struct {
 
 type vlessConfig struct {
 	head
-	TLS         int          `json:"tls"`
-	Flow        *string      `json:"flow"`
-	Decryption  *string      `json:"decryption"`
-	TLSSettings *tlsSettings `json:"tls_settings"`
-	Multiplex   *multiplex   `json:"multiplex"`
-	Routes      []Route      `json:"routes,omitempty"`
-	Base        baseConfig   `json:"base_config"`
+	TLS         int        `json:"tls"`
+	Flow        *string    `json:"flow"`
+	Decryption  *string    `json:"decryption"`
+	TLSSettings any        `json:"tls_settings"`
+	Multiplex   *multiplex `json:"multiplex"`
+	Routes      []Route    `json:"routes,omitempty"`
+	Base        baseConfig `json:"base_config"`
 }
 
 type vmessConfig struct {
 	head
-	TLS         int          `json:"tls"`
-	TLSSettings *tlsSettings `json:"tls_settings"`
-	Multiplex   *multiplex   `json:"multiplex"`
-	Routes      []Route      `json:"routes,omitempty"`
-	Base        baseConfig   `json:"base_config"`
+	TLS         int        `json:"tls"`
+	TLSSettings any        `json:"tls_settings"`
+	Multiplex   *multiplex `json:"multiplex"`
+	Routes      []Route    `json:"routes,omitempty"`
+	Base        baseConfig `json:"base_config"`
 }
 
 type trojanConfig struct {
 	head
-	Host        string       `json:"host"`
-	ServerName  string       `json:"server_name"`
-	Multiplex   *multiplex   `json:"multiplex"`
-	TLS         int          `json:"tls"`
-	TLSSettings *tlsSettings `json:"tls_settings"`
-	Routes      []Route      `json:"routes,omitempty"`
-	Base        baseConfig   `json:"base_config"`
+	Host        string     `json:"host"`
+	ServerName  string     `json:"server_name"`
+	Multiplex   *multiplex `json:"multiplex"`
+	TLS         int        `json:"tls"`
+	TLSSettings any        `json:"tls_settings"`
+	Routes      []Route    `json:"routes,omitempty"`
+	Base        baseConfig `json:"base_config"`
 }
 
 type wsSettings struct {
@@ -115,10 +140,7 @@ func configOf(row *Node) any {
 	}
 	h.Network = &network
 	h.NetworkSettings = networkSettings(row)
-	var tls *tlsSettings
-	if row.TLS != 0 || row.ServerName != "" {
-		tls = &tlsSettings{ServerName: row.ServerName}
-	}
+	tls := tlsOf(row)
 	base := baseConfig{Push: row.Push, Pull: row.Pull}
 	if base.Push == 0 {
 		base.Push = 60

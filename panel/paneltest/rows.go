@@ -46,8 +46,8 @@ type Node struct {
 
 	PrivateKey string // with TLS 2, REALITY
 	ShortID    string
-	Dest       string // the handshake's target; empty: ServerName
-	DestPort   string
+	Dest       string // the handshake's target; empty, and on XBoard: ServerName
+	DestPort   string // empty: 443
 
 	Routes  []Route
 	AlterID int // vmess of an old SSPanel
