@@ -60,6 +60,10 @@ type FileUser struct {
 	SpeedMbps float64 `json:"speed_limit_mbps,omitempty"` // each way; 0 is unlimited
 	IPLimit   int     `json:"ip_limit,omitempty"`
 	ConnLimit int     `json:"conn_limit,omitempty"`
+
+	// A local panel leaves a user out who is over one of these; in snapshots they are not written.
+	Quota   int64      `json:"quota_bytes,omitempty"` // up and down together over all nodes; 0 is unlimited
+	Expires *time.Time `json:"expires,omitempty"`     // RFC 3339
 }
 
 // node returns the settings in the form that clients return.
@@ -90,6 +94,16 @@ func (f *File) Find(id int64) (*Node, []adapter.Account, error) {
 		return n, accounts, err
 	}
 	return nil, nil, fmt.Errorf("has no node %d", id)
+}
+
+// UsersOf returns the users of one node, in the order of the accounts that Find returns.
+func (f *File) UsersOf(id int64) []FileUser {
+	for i := range f.Nodes {
+		if f.Nodes[i].ID == id && f.Nodes[i].Users != nil {
+			return f.Nodes[i].Users
+		}
+	}
+	return f.Users
 }
 
 // accountsOf turns file users into accounts and reports every mistake, up to a few.
@@ -146,7 +160,7 @@ func (u *FileUser) account(flow string) (adapter.Account, error) {
 	if a.Flow != "" && a.Flow != FlowVision {
 		return a, fmt.Errorf("flow: is %.32q, must be empty or %s", a.Flow, FlowVision)
 	}
-	if u.SpeedMbps < 0 || math.IsNaN(u.SpeedMbps) || u.IPLimit < 0 || u.ConnLimit < 0 {
+	if u.SpeedMbps < 0 || math.IsNaN(u.SpeedMbps) || u.IPLimit < 0 || u.ConnLimit < 0 || u.Quota < 0 {
 		return a, errors.New("limits: must not be negative")
 	}
 	return a, nil

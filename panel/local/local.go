@@ -9,7 +9,8 @@
 //	             { "id": 2, "protocol": "trojan", "port": 443, "network": "ws", "path": "/x", "tls": 1,
 //	               "server_name": "www.example.com", "pull_interval": 10 } ],
 //	  "users": [ { "id": 1, "name": "alice", "uuid": "b831381d-6324-4d53-ad4f-8cda48b30811",
-//	               "speed_limit_mbps": 100, "ip_limit": 3, "conn_limit": 0 } ] }
+//	               "speed_limit_mbps": 100, "ip_limit": 3, "conn_limit": 0,
+//	               "quota_bytes": 107374182400, "expires": "2027-01-31T00:00:00Z" } ] }
 //
 // A user's trojan password is "password", by default the text of "uuid". Every user may use every node
 // unless the node has "users" of its own. What users moved is summed in state_dir/local/<tag>.json:
@@ -22,6 +23,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"heki/adapter"
@@ -36,10 +38,11 @@ type Client struct {
 	id     int64
 	totals totals
 
-	seen     stamp // of the file that node and accounts are from
+	seen     stamp // of the file that node, users and accounts are from
 	node     *panel.Node
-	accounts []adapter.Account
-	told     bool // Users returned accounts
+	users    []panel.FileUser
+	accounts []adapter.Account // of users
+	told     []adapter.Account // what Users returned last; nil: nothing of this file yet
 }
 
 // stamp tells one content of a file from the next.
@@ -97,20 +100,41 @@ func (c *Client) Node(context.Context) (*panel.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.path, err)
 	}
-	c.seen, c.node, c.accounts, c.told = now, node, accounts, false
+	c.seen, c.node, c.users, c.accounts, c.told = now, node, f.UsersOf(c.id), accounts, nil
 	return node, nil
 }
 
-// Users implements panel.Client. They are those of the last good file.
+// Users implements panel.Client. They are those of the last good file who are neither expired nor over
+// their quota.
 func (c *Client) Users(context.Context) ([]adapter.Account, error) {
-	switch {
-	case c.node == nil:
+	if c.node == nil {
 		return nil, fmt.Errorf("%s: has not been read", c.path)
-	case c.told:
+	}
+	used, err := c.used()
+	if err != nil {
+		return nil, err
+	}
+	now := c.totals.now()
+	allowed := make([]adapter.Account, 0, len(c.accounts))
+	for i, u := range c.users {
+		if (u.Expires == nil || now.Before(*u.Expires)) && (u.Quota == 0 || used[u.ID] < u.Quota) {
+			allowed = append(allowed, c.accounts[i])
+		}
+	}
+	if c.told != nil && slices.Equal(c.told, allowed) {
 		return nil, panel.ErrNotModified
 	}
-	c.told = true
-	return c.accounts, nil
+	c.told = allowed
+	return slices.Clone(allowed), nil
+}
+
+// used is what the users with a quota moved over all nodes of the panel, as far as it is booked: a user may
+// go beyond by what moves between two reports.
+func (c *Client) used() (map[int64]int64, error) {
+	if !slices.ContainsFunc(c.users, func(u panel.FileUser) bool { return u.Quota > 0 }) {
+		return nil, nil
+	}
+	return sumAll(c.totals.path)
 }
 
 // ReportTraffic implements panel.Client: it adds to the totals.

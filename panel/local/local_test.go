@@ -74,6 +74,56 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestTerms: who is expired or over the quota is left out, the moment that is so, and comes back when it is not.
+func TestTerms(t *testing.T) {
+	dir, now := t.TempDir(), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	path := filepath.Join(dir, "users.json")
+	const text = `{ "version": 1, "nodes": [ { "id": 1, "protocol": "vless", "port": 1 }, { "id": 12, "protocol": "vless", "port": 2 } ],
+	  "users": [ { "id": 1, "uuid": "a" }, { "id": 2, "uuid": "b", "expires": "2026-01-31T00:00:00+08:00" }, { "id": 3, "uuid": "c", "quota_bytes": 100 } ] }`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := func(id int64) *Client {
+		env := panel.Env{Tag: panel.Tag("files", id), Dir: filepath.Join(dir, "local"), Now: func() time.Time { return now }}
+		c := New(env, &option.Panel{Type: "local", Path: path}, &option.PanelNode{ID: id})
+		if _, err := c.Node(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	one, twelve := client(1), client(12)
+	want := func(ids string) {
+		t.Helper()
+		users, err := one.Users(t.Context())
+		got := ""
+		for _, u := range users {
+			got += u.Name
+		}
+		if errors.Is(err, panel.ErrNotModified) {
+			got, err = "same", nil
+		}
+		if err != nil || got != ids {
+			t.Errorf("users %s, %v, want %s", got, err, ids)
+		}
+	}
+	want("123")
+	want("same")
+	if err := errors.Join(one.ReportTraffic(t.Context(), []meter.Traffic{{ID: 3, Up: 50}}), twelve.ReportTraffic(t.Context(), []meter.Traffic{{ID: 3, Down: 49}, {ID: 1, Up: 1000}})); err != nil {
+		t.Fatal(err)
+	}
+	want("same")
+	if err := twelve.ReportTraffic(t.Context(), []meter.Traffic{{ID: 3, Up: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	want("12")
+	now = time.Date(2026, 1, 30, 16, 0, 0, 0, time.UTC)
+	want("1")
+	if err := os.RemoveAll(filepath.Join(dir, "local")); err != nil { // a new month
+		t.Fatal(err)
+	}
+	want("13")
+}
+
 func TestMistakes(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"not JSON", `{`, "users.json"},

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"heki/internal/meter"
@@ -65,6 +67,34 @@ func (t *totals) add(users []meter.Traffic) error {
 	}
 	t.sums = &next
 	return nil
+}
+
+// sumAll sums what users moved on all nodes of the panel that the totals at path are of: their files are
+// beside it and their names differ in the node's number.
+func sumAll(path string) (map[int64]int64, error) {
+	dir, name := filepath.Split(path)
+	of := name[:strings.LastIndex(name, "%2F")+1]
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	all := make(map[int64]int64)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), of) || strings.LastIndex(e.Name(), "%2F")+1 != len(of) || filepath.Ext(e.Name()) != ".json" {
+			continue
+		}
+		one := totals{path: filepath.Join(dir, e.Name()), now: time.Now}
+		s, err := one.load()
+		if err != nil {
+			return nil, err
+		}
+		for key, sum := range s.Users {
+			if id, err := strconv.ParseInt(key, 10, 64); err == nil {
+				all[id] += sum.Up + sum.Down
+			}
+		}
+	}
+	return all, nil
 }
 
 // load reads the file; there is none at first. One that cannot be read is left alone: it is somebody's
