@@ -19,6 +19,8 @@ func newInbound(typ string) InboundOptions {
 		return new(VMess)
 	case constant.TypeAnyTLS:
 		return new(AnyTLS)
+	case constant.TypeShadowsocks:
+		return new(Shadowsocks)
 	case constant.TypeHysteria2:
 		return new(Hysteria2)
 	}
@@ -46,8 +48,8 @@ type kind struct {
 
 var (
 	inboundKind = kind{
-		served:  []string{constant.TypeAnyTLS, constant.TypeHysteria2, constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
-		planned: []string{"hysteria2", "shadowsocks", "shadowsocksr"},
+		served:  []string{constant.TypeAnyTLS, constant.TypeHysteria2, constant.TypeShadowsocks, constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
+		planned: []string{"hysteria2", "shadowsocksr"},
 		never: []string{
 			"bridge", "cloudflared", "direct", "http", "hysteria", "mixed", "naive", "redirect",
 			"shadowtls", "snell", "socks", "tor", "tproxy", "tuic", "tun",

@@ -30,6 +30,7 @@ func (o *Options) Validate(at Path) error {
 	r.join(o.validateTargets(at.Key("route")))
 	r.join(validatePanels(at.Key("panels"), o.Panels))
 	r.join(o.Limits.Validate(at.Key("limits")))
+	o.spreadInvalidAccess()
 	r.join(o.Traffic.Validate(at.Key("traffic")))
 	if o.StateDir == "" {
 		o.StateDir = DefaultStateDir

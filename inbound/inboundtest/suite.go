@@ -35,6 +35,8 @@ type Protocol struct {
 	NoHalfClose bool
 	// Now is the server's clock. Nil is time.Now.
 	Now func() time.Time
+	// FirstRead is how many bytes have to come in one piece.
+	FirstRead int
 }
 
 // Conn is a connection with a half-close.

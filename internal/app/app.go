@@ -14,7 +14,6 @@ import (
 
 	"heki/dns"
 	"heki/inbound"
-	"heki/inbound/vmess"
 	"heki/internal/meter"
 	"heki/option"
 	"heki/outbound"
@@ -33,7 +32,7 @@ type App struct {
 	ledger   *meter.Ledger
 	panels   *panel.Service
 	lock     *os.File // nil without panels: there is no state then
-	memory   *vmess.Memory
+	memory   *memories
 
 	stopSaving context.CancelFunc
 	saving     sync.WaitGroup
@@ -67,7 +66,7 @@ func (a *App) build(o *option.Options) error {
 		return err
 	}
 	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Packets: new(udp.Pool), Log: a.log, Now: a.now}
-	a.memory = vmess.NewMemory()
+	a.memory = newMemories()
 	a.inbounds = inbound.NewManager(inboundTypes(a.memory), env)
 	if len(o.Panels) > 0 {
 		if a.lock, err = lockState(o.StateDir); err != nil {

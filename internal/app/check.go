@@ -7,7 +7,6 @@ import (
 	"heki/adapter"
 	"heki/dns"
 	"heki/inbound"
-	"heki/inbound/vmess"
 	"heki/option"
 	"heki/outbound"
 	"heki/route"
@@ -36,7 +35,7 @@ func Check(o *option.Options) error {
 		}
 		errs = append(errs, built.Close())
 	}
-	inbounds := inbound.NewManager(inboundTypes(vmess.NewMemory()), inbound.Env{Listeners: new(tcp.Pool), Log: log})
+	inbounds := inbound.NewManager(inboundTypes(newMemories()), inbound.Env{Listeners: new(tcp.Pool), Log: log})
 	for i, in := range o.Inbounds {
 		if in.Options == nil || in.Options.Validate("") != nil {
 			continue

@@ -4,6 +4,7 @@ import (
 	"heki/inbound"
 	"heki/inbound/anytls"
 	"heki/inbound/hysteria2"
+	"heki/inbound/shadowsocks"
 	"heki/inbound/trojan"
 	"heki/inbound/vless"
 	"heki/inbound/vmess"
@@ -12,15 +13,15 @@ import (
 	"heki/outbound/direct"
 )
 
-// inboundTypes is the list of the protocols that heki serves. memory is what the VMess inbounds of the
-// process remember together.
-func inboundTypes(memory *vmess.Memory) *inbound.Registry {
+// inboundTypes is the list of the protocols that heki serves. Their inbounds remember together in m.
+func inboundTypes(m *memories) *inbound.Registry {
 	r := inbound.NewRegistry()
 	anytls.Register(r)
 	hysteria2.Register(r, new(hysteria2.Pool))
+	shadowsocks.Register(r, m.shadowsocks)
 	trojan.Register(r)
 	vless.Register(r)
-	vmess.Register(r, memory)
+	vmess.Register(r, m.vmess)
 	return r
 }
 

@@ -108,6 +108,10 @@ func withoutUsers(in option.Inbound) option.Inbound {
 		bare := *o
 		bare.Users, bare.Limits = nil, nil
 		in.Options = &bare
+	case *option.Shadowsocks:
+		bare := *o
+		bare.Users, bare.Limits = nil, withInvalidAccess(o.Limits)
+		in.Options = &bare
 	case *option.AnyTLS:
 		bare := *o
 		bare.Users, bare.Limits = nil, nil
@@ -140,6 +144,8 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
 	case *option.AnyTLS:
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
+	case *option.Shadowsocks:
+		stream, accounts = &o.Stream, shadowsocksAccounts(o)
 	case *option.Hysteria2:
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
 	case *option.VMess:
@@ -158,6 +164,22 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 	}
 	l := option.MergeLimits(top, stream.Limits)
 	return meter.LimitsOf(&l, 0), meter.Limited(accounts, &l), nil
+}
+
+// shadowsocksAccounts are the users of o, or the one of its password.
+func shadowsocksAccounts(o *option.Shadowsocks) []adapter.Account {
+	if !o.Single() {
+		return passwordAccounts(o.Users)
+	}
+	return passwordAccounts([]option.PasswordUser{{User: option.User{Name: "user"}, Password: o.Password}})
+}
+
+// withInvalidAccess is what of limits an inbound itself applies; the rest is for the books.
+func withInvalidAccess(l *option.Limits) *option.Limits {
+	if l == nil || l.InvalidAccess == (option.InvalidAccess{}) {
+		return nil
+	}
+	return &option.Limits{InvalidAccess: l.InvalidAccess}
 }
 
 // passwordAccounts turns users with a password into accounts.

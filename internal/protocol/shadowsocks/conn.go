@@ -30,10 +30,12 @@ var (
 	_ N.EarlyWriter    = (*Conn)(nil)
 )
 
-// NewConn reads chunks from conn with in, and writes them with out after preface. pool may be nil.
+// NewConn reads chunks from conn with in, and writes them with out after preface, which may be none.
+// pool may be nil.
 // Closing it closes conn.
 func NewConn(conn wire.Conn, in chunk.Opener, out Half, preface Preface, pool wire.Pool) *Conn {
 	c := &Conn{Conn: conn, first: preface.Most}
+	c.w.started.Store(preface.Append == nil)
 	if pool == nil {
 		c.sing = new(wire.SingPool)
 		pool = c.sing
