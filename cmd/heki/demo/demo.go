@@ -115,7 +115,7 @@ func newWorld(dir string) (*world, error) {
 	for _, u := range []paneltest.User{{ID: 1}, {ID: 2, SpeedMbps: 50}, {ID: 3, DeviceLimit: 2}} {
 		w.users = append(w.users, p.SetUser(u))
 	}
-	ports, err := freePorts(4)
+	ports, err := freePorts(5)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,7 @@ func newWorld(dir string) (*world, error) {
 		{ID: 2, Protocol: constant.TypeTrojan, Port: ports[1], Network: "tcp", TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
 		{ID: 3, Protocol: constant.TypeVMess, Port: ports[2], Network: "tcp", Push: seconds, Pull: seconds},
 		{ID: 4, Protocol: constant.TypeAnyTLS, Port: ports[3], TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
+		{ID: 5, Protocol: constant.TypeHysteria2, Port: ports[4], TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
 	}
 	for _, n := range w.nodes {
 		p.SetNode(n)

@@ -14,6 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"heki/constant"
+	"heki/panel/paneltest"
 )
 
 const (
@@ -72,18 +75,29 @@ func (w *world) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for _, n := range w.nodes {
-		for {
-			c, err := new(net.Dialer).DialContext(ctx, "tcp", address(n))
-			if err == nil {
-				c.Close()
-				break
-			}
+		for !listens(ctx, n) {
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("node %d does not listen on %s: %w", n.ID, address(n), err)
+				return fmt.Errorf("node %d does not listen on %s: %w", n.ID, address(n), ctx.Err())
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
 	}
 	return nil
+}
+
+// listens reports whether something serves n: accepts connections, or has the UDP port.
+func listens(ctx context.Context, n paneltest.Node) bool {
+	if n.Protocol == constant.TypeHysteria2 {
+		c, err := net.ListenPacket("udp", address(n))
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", address(n))
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }

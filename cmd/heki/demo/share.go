@@ -22,7 +22,8 @@ func shareLink(n paneltest.Node, u paneltest.User, name string) string {
 	if n.Protocol == constant.TypeVMess {
 		return vmessLink(n, u, title)
 	}
-	if n.Protocol == constant.TypeAnyTLS { // https://github.com/anytls/anytls-go/blob/main/docs/uri_scheme.md
+	// https://github.com/anytls/anytls-go/blob/main/docs/uri_scheme.md, https://v2.hysteria.network/docs/developers/URI-Scheme
+	if n.Protocol == constant.TypeAnyTLS || n.Protocol == constant.TypeHysteria2 {
 		return (&url.URL{
 			Scheme: n.Protocol, User: url.User(u.UUID), Host: address(n), Path: "/",
 			RawQuery: url.Values{"sni": {n.ServerName}, "insecure": {"1"}}.Encode(), Fragment: title,
@@ -59,6 +60,9 @@ func address(n paneltest.Node) string { return "127.0.0.1:" + strconv.Itoa(n.Por
 
 func transportName(n paneltest.Node) string {
 	name := cmp.Or(n.Network, "tcp")
+	if n.Protocol == constant.TypeHysteria2 {
+		name = "quic"
+	}
 	if n.Path != "" {
 		name += " " + n.Path
 	}
@@ -106,9 +110,10 @@ func (w *world) writeClient(dir string) (string, error) {
 		if n.TLS == 1 {
 			out["tls"] = object{"enabled": true, "server_name": n.ServerName, "certificate_path": filepath.Join(dir, certFile)}
 		}
-		if n.Protocol == constant.TypeTrojan || n.Protocol == constant.TypeAnyTLS {
+		switch n.Protocol {
+		case constant.TypeTrojan, constant.TypeAnyTLS, constant.TypeHysteria2:
 			out["password"] = w.users[0].UUID
-		} else {
+		default:
 			out["uuid"] = w.users[0].UUID
 		}
 		if n.Network == constant.TransportWS {
