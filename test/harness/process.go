@@ -53,7 +53,7 @@ func Start(t testing.TB, name, path string, args ...string) *Process {
 			t.Errorf("%s raced or panicked", name)
 		}
 		if t.Failed() {
-			t.Logf("log of %s (process %d):\n%s", name, p.PID(), p.log.tail())
+			t.Logf("log of %s (process %d):\n%s", name, p.PID(), p.log.ends())
 		}
 	})
 	return p
@@ -186,13 +186,14 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-// tail is what a failed test shows: the last 16 KiB.
-func (b *logBuffer) tail() string {
+// ends is what a failed test shows: the first 4 KiB and the last 16 KiB.
+func (b *logBuffer) ends() string {
+	const first, last = 4 << 10, 16 << 10
 	s := b.String()
-	if n := len(s) - 16<<10; n > 0 {
-		return "…" + s[n:]
+	if len(s) <= first+last {
+		return s
 	}
-	return s
+	return s[:first] + "\n…\n" + s[len(s)-last:]
 }
 
 // WaitUDP waits until something has the UDP port of 127.0.0.1.
