@@ -143,7 +143,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if b.IsEmpty() {
 		b.Release()
 	} else {
-		c.held = b
+		c.held, c.behind = b, c.held
 	}
 	return n, nil
 }
