@@ -73,6 +73,7 @@ func (s *session) socket(ctx context.Context, h *inbound.MuxHandler, d *hysteria
 	p := &packetConn{s: s, id: d.Session}
 	p.Init(&p.Reading)
 	s.sockets[d.Session] = p
+	s.use()
 	first := d.Address
 	s.wg.Go(func() {
 		defer p.Close()

@@ -29,17 +29,17 @@ func ratesOf(o *option.Hysteria2) rates {
 	return r
 }
 
-// control picks how fast the server sends on conn: at the rate that the client says it can receive, as
-// far as the server, the node and the user allow, else by BBR.
-func (r *rates) control(conn *quic.Conn, announced uint64, user *adapter.User) {
-	if rate := r.rate(announced, user); rate > 0 {
+// control picks how fast the server sends on conn: at rate, or by BBR when that is 0.
+func (r *rates) control(conn *quic.Conn, rate uint64) {
+	if rate > 0 {
 		conn.SetCongestionControl(brutal.NewBrutalSender(rate, conn.InitialPacketSize(), false, nil))
 		return
 	}
 	conn.SetCongestionControl(bbr.NewBbrSenderWithProfile(conn.InitialPacketSize(), r.profile))
 }
 
-// rate is what Brutal sends at; 0 is BBR. Limits are of payload, and QUIC adds to that.
+// rate is what Brutal sends at, 0 is BBR: the rate that the client says it can receive, as far as the
+// server, the node and the user allow. Limits are of payload, and QUIC adds to that.
 func (r *rates) rate(announced uint64, user *adapter.User) uint64 {
 	if announced == 0 || r.ignore {
 		return 0

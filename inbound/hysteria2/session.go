@@ -45,6 +45,8 @@ type session struct {
 	wg   sync.WaitGroup // the goroutine of the user
 	user atomic.Pointer[member]
 	auth sync.Mutex // one authentication at a time
+	rate uint64     // what Brutal sends at; 0 is BBR
+	used sync.Once  // a stream or a socket was opened
 
 	mu      sync.Mutex
 	closed  bool // no socket may be added
@@ -96,7 +98,7 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.auth.Lock()
 	if s.user.Load() == nil {
-		s.in.rates.control(s.conn, hysteria2.ParseRate(r.Header.Get(hysteria2.HeaderRate)), user)
+		s.rate = s.in.rates.rate(hysteria2.ParseRate(r.Header.Get(hysteria2.HeaderRate)), user)
 		s.admit(password, user)
 	}
 	s.auth.Unlock()
@@ -163,8 +165,14 @@ func (s *session) dispatch(kind http3.FrameType, stream *quic.Stream, err error)
 		_ = c.Close()
 		return true, nil
 	}
+	s.use()
 	u.handler.NewStream(u.ctx, conn, req.Destination)
 	return true, nil
+}
+
+// use picks the congestion control: BBR has 29 KiB, which connections that only wait need not have.
+func (s *session) use() {
+	s.used.Do(func() { s.in.rates.control(s.conn, s.rate) })
 }
 
 // readRequest consumes the request and its padding.
