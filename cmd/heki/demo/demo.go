@@ -52,6 +52,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	defer w.target.close()
 	defer w.panel.Down()
 	a, err := w.start(dir)
 	if err != nil {
@@ -102,6 +103,8 @@ type world struct {
 	users []paneltest.User
 	cert  []byte // PEM
 	names map[int]string
+
+	target *target
 }
 
 // newWorld fills a panel: three users, one node for each protocol that heki serves so far.
@@ -115,7 +118,10 @@ func newWorld(dir string) (*world, error) {
 	for _, u := range []paneltest.User{{ID: 1}, {ID: 2, SpeedMbps: 50}, {ID: 3, DeviceLimit: 2}} {
 		w.users = append(w.users, p.SetUser(u))
 	}
-	ports, err := freePorts(5)
+	if w.target, err = newTarget(dir); err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(6)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +132,7 @@ func newWorld(dir string) (*world, error) {
 		{ID: 3, Protocol: constant.TypeVMess, Port: ports[2], Network: "tcp", Push: seconds, Pull: seconds},
 		{ID: 4, Protocol: constant.TypeAnyTLS, Port: ports[3], TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
 		{ID: 5, Protocol: constant.TypeHysteria2, Port: ports[4], TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
+		w.target.node(paneltest.Node{ID: 6, Protocol: constant.TypeVLESS, Port: ports[5], Network: "tcp", Push: seconds, Pull: seconds}),
 	}
 	for _, n := range w.nodes {
 		p.SetNode(n)
@@ -147,7 +154,11 @@ func (w *world) start(dir string) (*app.App, error) {
 			"name": panelName, "type": constant.PanelXBoard, "url": w.panel.URL, "key": token, "nodes": nodes,
 			"node_defaults": object{
 				"listen": "127.0.0.1",
-				"tls":    object{"certificate_path": filepath.Join(dir, certFile), "key_path": filepath.Join(dir, keyFile)},
+				"tls": object{
+					"certificate_path": filepath.Join(dir, certFile), "key_path": filepath.Join(dir, keyFile),
+					// XBoard's target is the server name; nobody resolves the demo's.
+					"reality": object{"handshake": object{"server": "127.0.0.1", "server_port": w.target.port}},
+				},
 			},
 		}},
 		"state_dir": filepath.Join(dir, "state"),

@@ -66,8 +66,14 @@ func transportName(n paneltest.Node) string {
 	if n.Path != "" {
 		name += " " + n.Path
 	}
-	if n.TLS == 1 {
+	switch n.TLS {
+	case 1:
 		name += " + tls"
+	case 2:
+		name += " + reality"
+	}
+	if n.Flow != "" {
+		name += " + vision"
 	}
 	return name
 }
@@ -84,7 +90,7 @@ func (w *world) print(out io.Writer, dir, client string) {
 	fmt.Fprintln(out, "\nshare links (bob is limited to 50 Mbit/s, carol to 2 devices):")
 	for _, u := range w.users {
 		for _, n := range w.nodes {
-			fmt.Fprintf(out, "  %s\n", shareLink(n, u, w.names[u.ID]))
+			fmt.Fprintf(out, "  %s\n", w.link(n, u))
 		}
 	}
 	fmt.Fprintf(out, "\nheki's own configuration:  %s\n", filepath.Join(dir, "heki.json"))
@@ -106,6 +112,9 @@ func (w *world) writeClient(dir string) (string, error) {
 		tags = append(tags, tag)
 		out := object{
 			"type": n.Protocol, "tag": tag, "server": "127.0.0.1", "server_port": n.Port,
+		}
+		if n.TLS == 2 {
+			out["tls"], out["flow"] = w.target.client(n), n.Flow
 		}
 		if n.TLS == 1 {
 			out["tls"] = object{"enabled": true, "server_name": n.ServerName, "certificate_path": filepath.Join(dir, certFile)}
