@@ -21,6 +21,7 @@ type Account struct {
 	UUID       [16]byte
 	Password   string
 	Flow       string // VLESS: "" or "xtls-rprx-vision"
+	Seed       Seed   // VLESS: how Vision pads; zero: as usual
 	Port       uint16 // ssr and ss multi-port nodes only
 	SpeedBytes int64  // bytes per second each way; 0 is unlimited
 	ConnLimit  int    // open connections at once; 0 is unlimited
@@ -28,6 +29,9 @@ type Account struct {
 	AlterID    int    // VMess: above 0 for clients that authenticate the MD5 way
 	SSR        SSR    // ShadowsocksR: what the user's row says
 }
+
+// Seed is four lengths in bytes: see vision.Seed.
+type Seed [4]uint16
 
 // SSR is what a panel knows of a ShadowsocksR user beside the password. With a Port it is how that port
 // speaks; the user's host is made of it on ports that tell users apart by host.

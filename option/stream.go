@@ -39,6 +39,8 @@ type VLESSUser struct {
 	User
 	UUID string `json:"uuid"`           // 36 or 32 hex characters, or 1 to 30 other characters (UUIDv5 of them)
 	Flow string `json:"flow,omitempty"` // "" or xtls-rprx-vision
+	// TestSeed is Xray's, with its name: four lengths in bytes by which Vision pads; default 900, 500, 900, 256.
+	TestSeed []uint16 `json:"testseed,omitempty"`
 }
 
 // PasswordUser is one static user of a protocol with passwords.

@@ -221,6 +221,15 @@ func TestUserMessages(t *testing.T) {
 		{"flow over ws", flow(`"tls": {"enabled": true, "certificate_path": "c", "key_path": "k"}, "transport": {"type": "ws"}`), []string{
 			`inbounds[0].users[0].flow: needs TLS 1.3 or REALITY right on TCP, but transport is ws`,
 		}},
+		{"testseed", `{"inbounds": [{"type": "vless", "listen_port": 1, "tls": {"enabled": true, "certificate_path": "c", "key_path": "k"}, "users": [
+			{"uuid": "a", "testseed": [1, 2, 3, 4]}, {"uuid": "b", "flow": "xtls-rprx-vision", "testseed": [1, 2, 3]},
+			{"uuid": "c", "flow": "xtls-rprx-vision", "testseed": [1, 0, 3, 4]}, {"uuid": "d", "flow": "xtls-rprx-vision", "testseed": [1, 2, 8172, 4]},
+			{"uuid": "e", "flow": "xtls-rprx-vision", "testseed": [0, 1, 0, 8171]}]}]}`, []string{
+			`inbounds[0].users[0].testseed: is for Vision: write flow "xtls-rprx-vision" too, or leave it out`,
+			`inbounds[0].users[1].testseed: is [1 2 3], must be four lengths such as [900, 500, 900, 256], 0 to 8171, the second and the fourth at least 1`,
+			`inbounds[0].users[2].testseed: is [1 0 3 4], must be four lengths such as [900, 500, 900, 256], 0 to 8171, the second and the fourth at least 1`,
+			`inbounds[0].users[3].testseed: is [1 2 8172 4], must be four lengths such as [900, 500, 900, 256], 0 to 8171, the second and the fourth at least 1`,
+		}},
 		{"flow over TLS 1.2", flow(`"tls": {"enabled": true, "certificate_path": "c", "key_path": "k", "max_version": "1.2"}`), []string{
 			`inbounds[0].users[0].flow: needs TLS 1.3 or REALITY right on TCP, but tls.max_version is 1.2`,
 		}},

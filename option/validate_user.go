@@ -75,8 +75,25 @@ func (u *VLESSUser) Validate(at Path) error {
 	if u.Flow != "" && u.Flow != FlowVision {
 		r.add(at.Key("flow"), "is %q, must be %q or left out", short(u.Flow), FlowVision)
 	}
+	r.join(u.checkSeed(at.Key("testseed")))
 	r.join(u.User.Validate(at))
 	return r.err()
+}
+
+// maxSeed is what fits a block of Vision.
+const maxSeed = 8171
+
+func (u *VLESSUser) checkSeed(at Path) error {
+	s := u.TestSeed
+	switch {
+	case len(s) == 0:
+		return nil
+	case u.Flow == "":
+		return at.Errorf("is for Vision: write flow %q too, or leave it out", FlowVision)
+	case len(s) != 4 || s[1] == 0 || s[3] == 0 || max(s[0], s[1], s[2], s[3]) > maxSeed:
+		return at.Errorf("is %v, must be four lengths such as [900, 500, 900, 256], 0 to %d, the second and the fourth at least 1", s, maxSeed)
+	}
+	return nil
 }
 
 // Validate checks the password and what every user has. The mistake never shows the password.

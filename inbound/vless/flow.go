@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 
 	"heki/adapter"
 	"heki/inbound"
@@ -82,6 +83,14 @@ func (in *Inbound) badFlow(req vless.Request, user *adapter.User, md *adapter.Me
 	return fmt.Errorf("%w: %q", inbound.ErrBadFlow, req.Flow)
 }
 
+// seedOf is how paddings for the user are long.
+func seedOf(u *adapter.User) vision.Seed {
+	if u.Seed == (adapter.Seed{}) {
+		return vision.DefaultSeed()
+	}
+	return vision.Seed(u.Seed)
+}
+
 // serveVision serves a request with the flow on conn, which holds what follows the request.
 func (in *Inbound) serveVision(ctx context.Context, conn *netio.Conn, req vless.Request, md *adapter.Metadata) error {
 	tls, err := outerOf(conn)
@@ -90,7 +99,8 @@ func (in *Inbound) serveVision(ctx context.Context, conn *netio.Conn, req vless.
 	}
 	inner := vision.NewConn(vless.NewServerConn(conn), tls, vision.Options{
 		UUID:   req.UUID,
-		Seed:   vision.DefaultSeed(),
+		Seed:   seedOf(md.User),
+		Random: rand.IntN,
 		Ahead:  conn.ReadCached(),
 		Waiter: netio.NewWaiter,
 		Direct: func(up bool) {

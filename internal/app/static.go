@@ -134,6 +134,7 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 		for i, u := range o.Users {
 			a := account(i, u.User)
 			a.Flow = u.Flow
+			copy(a.Seed[:], u.TestSeed)
 			var err error
 			if a.UUID, err = option.ParseUUID(u.UUID); err != nil {
 				return meter.Limits{}, nil, fmt.Errorf("users[%d].uuid: %w", i, err)

@@ -3,7 +3,6 @@ package vision
 import (
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -31,6 +30,8 @@ type Outer interface {
 type Options struct {
 	UUID [16]byte // as the client has sent it
 	Seed Seed
+	// Random returns 0 to n-1 for an n above 0. Who watches the connection must not be able to guess it.
+	Random func(n int) int
 	// Ahead is what was read of the stream already, or nil. The connection owns it.
 	Ahead *buf.Buffer
 	// Waiter returns the best way to wait for data of a socket.
@@ -321,7 +322,7 @@ func (c *Conn) writePadded(p []byte) (int, error) {
 }
 
 func (c *Conn) writeBlock(command Command, content []byte, long bool) error {
-	padding := c.options.Seed.Padding(len(content), long, rand.IntN)
+	padding := c.options.Seed.Padding(len(content), long, c.options.Random)
 	b := buf.NewSize(MaxBlock)
 	defer b.Release()
 	block := AppendBlock(b.FreeBytes()[:0], c.uuid, command, content, padding)

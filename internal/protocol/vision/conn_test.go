@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -117,7 +118,7 @@ func newFake(f *fakeTLS, ahead, socket string) (*Conn, *[]bool) {
 	f.Conn = wiretest.New(strings.NewReader(""))
 	var left []bool
 	c := NewConn(f, f, Options{
-		UUID: uuid, Seed: DefaultSeed(), Ahead: filled(ahead),
+		UUID: uuid, Seed: DefaultSeed(), Random: rand.IntN, Ahead: filled(ahead),
 		Waiter: func(r io.Reader) N.ReadWaiter { return socketWaiter{r} },
 		Direct: func(up bool) { left = append(left, up) },
 	})
