@@ -64,6 +64,7 @@ type actor struct {
 	diskFold fold // guarded by diskMu
 
 	kick chan struct{} // capacity 1: sync now
+	news chan struct{} // capacity 1: the panel says that something has changed
 	hits hits          // who met which rule since the last report
 
 	life   sync.Mutex // guards the goroutine's start and end
@@ -83,6 +84,7 @@ func newActor(s *Service, e *entry) (*actor, error) {
 		snapshot: newSnapshot(s.cfg.StateDir, e.tag, e.node.ID),
 		books:    s.cfg.Ledger.Node(e.tag, "panel/"+e.panel.Name),
 		kick:     make(chan struct{}, 1),
+		news:     make(chan struct{}, 1),
 	}
 	a.roster = meter.NewRoster(a.books)
 	a.conf.Store(e)
@@ -156,12 +158,19 @@ func (a *actor) run(ctx context.Context) {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watched := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.kick:
 			a.nextSync = a.svc.cfg.Now()
+		case <-a.news:
+			if soon := a.soon(a.svc.cfg.Now()); soon.Before(a.nextSync) {
+				a.nextSync = soon
+			}
 		case <-timer.C:
 		}
 		if now = a.svc.cfg.Now(); !now.Before(a.nextSync) || a.fresh(now) {
@@ -172,6 +181,10 @@ func (a *actor) run(ctx context.Context) {
 			a.guard("report", func() { a.reportStep(a.svc.hard) }, func(wait time.Duration) { a.nextReport = now.Add(wait) })
 		}
 		a.note()
+		if w, ok := a.entry().client.(Watcher); ok && !watched && !a.synced.IsZero() {
+			watched = true
+			watching.Go(func() { a.watch(ctx, w) })
+		}
 		timer.Reset(a.pause())
 	}
 }

@@ -4,6 +4,7 @@ package panel
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -65,6 +66,16 @@ type AuditReporter interface {
 	ReportAudit(ctx context.Context, hits []Hit) error
 }
 
+// ErrNoPush is returned by Watch when the panel does not tell.
+var ErrNoPush = errors.New("the panel does not push")
+
+// Watcher is implemented by clients of panels that tell at once when something has changed.
+type Watcher interface {
+	// Watch calls changed each time the panel says that something has, until the connection or ctx ends.
+	// It is called from a goroutine of its own, beside the other calls.
+	Watch(ctx context.Context, changed func()) error
+}
+
 // StatusReporter is implemented by clients of panels that show the machine's state.
 type StatusReporter interface {
 	ReportStatus(ctx context.Context, s machine.State) error
@@ -93,7 +104,8 @@ type Kind struct {
 type Env struct {
 	Tag  string           // of the node
 	Dir  string           // state_dir/<panel type>; made by the client that needs it
-	HTTP *http.Client     // shared by the nodes of a panel; follows no redirects
+	HTTP *http.Client     // shared by the nodes of a panel; follows no redirects, has few connections
+	Long *http.Client     // the same for connections that stay open
 	Now  func() time.Time // wall clock
 	// Say logs for the operator; panel and node are put in front.
 	Say func(level slog.Level, format string, args ...any)

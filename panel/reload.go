@@ -80,10 +80,10 @@ func (s *Service) forgetClientsLocked() {
 	for _, a := range s.actors {
 		used[a.entry().panel.Name] = true
 	}
-	for name, c := range s.clients {
-		if !used[name] {
+	for key, c := range s.clients {
+		if !used[key.panel] {
 			c.CloseIdleConnections()
-			delete(s.clients, name)
+			delete(s.clients, key)
 		}
 	}
 }

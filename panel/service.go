@@ -52,8 +52,8 @@ type Service struct {
 	started  bool
 	closed   bool
 	policy   meter.Policy
-	actors   map[string]*actor       // by tag
-	clients  map[string]*http.Client // by panel name
+	actors   map[string]*actor // by tag
+	clients  map[clientKey]*http.Client
 	stopTick context.CancelFunc
 	ticking  sync.WaitGroup
 }
@@ -67,7 +67,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Service{cfg: cfg, actors: make(map[string]*actor), clients: make(map[string]*http.Client)}
+	s := &Service{cfg: cfg, actors: make(map[string]*actor), clients: make(map[clientKey]*http.Client)}
 	s.clock.log = cfg.Log
 	s.hard, s.hardEnd = context.WithCancel(context.Background())
 	plan, err := s.plan(cfg.Options, cfg.Limits, cfg.Traffic)
@@ -159,7 +159,8 @@ func (s *Service) env(e *entry) Env {
 	return Env{
 		Tag:   e.tag,
 		Dir:   filepath.Join(s.cfg.StateDir, e.panel.Type),
-		HTTP:  s.httpClient(e.panel.Name),
+		HTTP:  s.httpClient(e.panel.Name, maxConnsPerHost),
+		Long:  s.httpClient(e.panel.Name, 0),
 		Now:   s.cfg.Now,
 		Clock: s.clock.add,
 		Say: func(level slog.Level, format string, args ...any) {
@@ -176,22 +177,29 @@ func (s *Service) say(level slog.Level, e *entry, format string, args ...any) {
 	}
 }
 
-// httpClient is the one of a panel.
-func (s *Service) httpClient(panel string) *http.Client {
+// clientKey tells the HTTP clients of a panel apart.
+type clientKey struct {
+	panel string
+	conns int // at most; 0 is no limit
+}
+
+// httpClient is one of a panel's.
+func (s *Service) httpClient(panel string, conns int) *http.Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.clients[panel]; c != nil {
+	key := clientKey{panel, conns}
+	if c := s.clients[key]; c != nil {
 		return c
 	}
 	transport := s.cfg.HTTP
 	if transport == nil {
-		transport = newTransport()
+		transport = newTransport(conns)
 	}
 	c := &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	s.clients[panel] = c
+	s.clients[key] = c
 	return c
 }
 

@@ -89,3 +89,28 @@ func until(t *testing.T, what string, cond func() bool) {
 	}
 	t.Fatalf("not in %s: %s", patience, what)
 }
+
+// TestPush: what changes on a panel that pushes is in force at once, not at the next poll.
+func TestPush(t *testing.T) {
+	b := newBench(t, 1)
+	server, err := paneltest.Start(b.panel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	b.panel.EnablePush(server.URL)
+	b.panel.SetUser(paneltest.User{ID: 1})
+	o := &b.cfg.Options[0]
+	o.URL, o.SyncInterval = server.URL, option.Duration(time.Hour)
+	b.cfg.HTTP = nil
+	b.cfg.Ledger = meter.NewLedger()
+	if b.s, err = panel.New(b.cfg); err != nil {
+		t.Fatal(err)
+	}
+	b.s.Start()
+	defer b.stop()
+	until(t, "the node listens", func() bool { return b.panel.Watchers() == 1 && len(b.host.users(tag1)) == 1 })
+	b.panel.SetUser(paneltest.User{ID: 2})
+	b.panel.Tell("sync.user.delta")
+	until(t, "the new user is served", func() bool { return len(b.host.users(tag1)) == 2 })
+}

@@ -32,7 +32,7 @@ func TestTransportNeverRepeatsReport(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 
-	transport := newTransport()
+	transport := newTransport(maxConnsPerHost)
 	transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

@@ -20,6 +20,11 @@ type dialect interface {
 // ServeHTTP implements http.Handler.
 func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
+	if p.pushAt != "" && r.URL.Path == pushPath {
+		p.mu.Unlock()
+		p.push(w, r)
+		return
+	}
 	call, verb, known := p.dialect.call(p, r.URL.Path)
 	var fault Fault
 	faulty := false

@@ -37,6 +37,9 @@ type Panel struct {
 	pushes   []Push
 	rules    []Rule
 	hits     []Hit
+	pushAt   string // "": no WebSocket
+	watchers map[chan string]struct{}
+	pongs    int
 	loads    map[int]int   // reports of the machine's state by node
 	closing  chan struct{} // closed: requests that hang end
 	closed   bool
@@ -86,6 +89,7 @@ func speaking(d dialect, token string) *Panel {
 		requests: make(map[Call]int),
 		fresh:    make(map[Call]int),
 		loads:    make(map[int]int),
+		watchers: make(map[chan string]struct{}),
 		closing:  make(chan struct{}),
 	}
 }

@@ -54,7 +54,7 @@ func (xboard) serve(p *Panel, call Call, r *http.Request, body []byte, fault str
 	case q.Get("token") != p.token:
 		return invalid("token", "Invalid token")
 	case call == Handshake && q.Get("node_id") == "":
-		return plain(map[string]any{"websocket": map[string]any{"enabled": false}})
+		return p.handshake()
 	case q.Get("node_id") == "":
 		return invalid("node_id", "The node id field is required.")
 	}
@@ -93,5 +93,13 @@ func (xboard) serve(p *Panel, call Call, r *http.Request, body []byte, fault str
 	case Report:
 		return p.reportLocked(n, body, fault)
 	}
-	return plain(map[string]any{"websocket": map[string]any{"enabled": false}})
+	return p.handshake()
+}
+
+// handshake tells where the WebSocket is. pushAt is set before nodes ask.
+func (p *Panel) handshake() *answer {
+	if p.pushAt == "" {
+		return plain(map[string]any{"websocket": map[string]any{"enabled": false}})
+	}
+	return plain(map[string]any{"websocket": map[string]any{"enabled": true, "ws_url": p.pushAt}})
 }

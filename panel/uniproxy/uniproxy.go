@@ -80,6 +80,9 @@ func New(env panel.Env, o *option.Panel, node *option.PanelNode) (*Client, error
 	}, nil
 }
 
+// Caller makes the calls that one panel has alone.
+func (c *Client) Caller() *webapi.Caller { return c.call }
+
 // Proven tells whether an answer about the node was understood.
 func (c *Client) Proven() bool { return c.proven }
 

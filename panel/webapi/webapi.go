@@ -167,6 +167,12 @@ func (c *Caller) do(req *http.Request, call string) (*Answer, error) {
 	return nil, fail
 }
 
+// Long is the HTTP client for connections that stay open.
+func (c *Caller) Long() *http.Client { return c.env.Long }
+
+// Plain is err without what would show the credentials, for errors of requests that others make.
+func (c *Caller) Plain(err error) error { return c.plain(err) }
+
 // read takes the body, which the transport has unpacked already, up to its bound.
 func read(resp *http.Response) ([]byte, error) {
 	var b bytes.Buffer

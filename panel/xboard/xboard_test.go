@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,7 @@ func (w *world) client(t *testing.T, url string, version int) *Client {
 	t.Cleanup(transport.CloseIdleConnections)
 	env := panel.Env{
 		Tag: "panel/main/3", Now: time.Now,
+		Long: &http.Client{Transport: transport},
 		HTTP: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Say:  func(_ slog.Level, format string, args ...any) { w.said = append(w.said, fmt.Sprintf(format, args...)) },
 	}
@@ -206,6 +208,38 @@ func TestDevices(t *testing.T) {
 	w.panel.Fail(paneltest.AliveList, paneltest.Garbage(), 1)
 	if _, err := w.Devices(ctxOf(t)); err == nil {
 		t.Error("garbage was taken")
+	}
+}
+
+// TestWatch: events wake the node, pings are answered, a panel that does not push says so.
+func TestWatch(t *testing.T) {
+	w := newWorld(t, 2)
+	if err := w.Watch(ctxOf(t), func() {}); !errors.Is(err, panel.ErrNoPush) {
+		t.Errorf("err = %v, want no push", err)
+	}
+	w.panel.EnablePush(w.panel.URL)
+	ctx, cancel := context.WithCancel(ctxOf(t))
+	woken, ended := make(chan struct{}, 10), make(chan error, 1)
+	go func() { ended <- w.Watch(ctx, func() { woken <- struct{}{} }) }()
+	<-woken // at once: something may have been missed
+	for _, event := range []string{"ping", "sync.users", "something.new", "sync.config"} {
+		w.panel.Tell(event)
+	}
+	<-woken
+	<-woken
+	for w.panel.Pongs() == 0 && ctx.Err() == nil {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("no error when cut")
+	}
+	if w.panel.Pongs() != 1 || len(woken) != 0 {
+		t.Errorf("%d pongs, woken %d times too often", w.panel.Pongs(), len(woken))
+	}
+	w.panel.Down()
+	if err := w.Watch(ctxOf(t), func() {}); err == nil || strings.Contains(err.Error(), "secret-token") {
+		t.Errorf("err = %v", err)
 	}
 }
 
