@@ -13,8 +13,9 @@ type Hysteria2 struct {
 	DownMbps              float64        `json:"down_mbps,omitempty"`               // from a client; 0 is unlimited
 	IgnoreClientBandwidth bool           `json:"ignore_client_bandwidth,omitempty"` // BBR whatever clients announce
 	Obfs                  *Hysteria2Obfs `json:"obfs,omitempty"`
-	Masquerade            *Masquerade    `json:"masquerade,omitempty"`  // what visitors find; default a web server without content
-	BBRProfile            string         `json:"bbr_profile,omitempty"` // standard (default), conservative, aggressive
+	Masquerade            *Masquerade    `json:"masquerade,omitempty"`      // what visitors find; default a web server without content
+	MasqueradePort        uint16         `json:"masquerade_port,omitempty"` // TCP port that serves the same site over HTTPS; 0 is none
+	BBRProfile            string         `json:"bbr_profile,omitempty"`     // standard (default), conservative, aggressive
 }
 
 // Hysteria2Obfs hides that datagrams are QUIC.
@@ -63,8 +64,8 @@ var refusedHysteria2 = map[string]refusal{
 	"stream_receive_window":      later("; it is 8 MiB"),
 }
 
-// HasTCP reports whether the inbound listens on TCP.
-func (*Hysteria2) HasTCP() bool { return false }
+// HasTCP reports whether the inbound listens on TCP of the same port.
+func (h *Hysteria2) HasTCP() bool { return h.MasqueradePort != 0 && h.MasqueradePort == h.ListenPort }
 
 // HasUDP reports whether the inbound listens on UDP.
 func (*Hysteria2) HasUDP() bool { return true }

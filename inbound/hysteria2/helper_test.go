@@ -27,6 +27,7 @@ import (
 	"heki/inbound/inboundtest"
 	"heki/internal/protocol/hysteria2"
 	"heki/option"
+	"heki/transport/tcp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -111,7 +112,7 @@ func startOn(t testing.TB, pool *Pool, o option.Hysteria2, n int) *Inbound {
 	if o.TLS == nil {
 		o.TLS = certificate(t)
 	}
-	built, err := New(inbound.Env{Router: new(router), Log: slog.New(slog.DiscardHandler)}, "in", &o, pool)
+	built, err := New(inbound.Env{Router: new(router), Listeners: new(tcp.Pool), Log: slog.New(slog.DiscardHandler)}, "in", &o, pool)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,8 @@ type Inbound struct {
 	log        *slog.Logger
 	pool       *Pool
 	dispatcher *inbound.Dispatcher
-	tls        *stdtls.Config
+	tls, web   *stdtls.Config // of QUIC and of the site on TCP
+	site       *site          // nil: none on TCP
 	quic       *quic.Config
 	rates      rates
 	masquerade http.Handler
@@ -69,7 +70,10 @@ func New(env inbound.Env, tag string, o *option.Hysteria2, pool *Pool) (adapter.
 		return nil, fmt.Errorf("tls: %w", err)
 	}
 	server.ReportTo(func(err error) { in.log.Warn("certificate", "err", err) })
-	in.tls = server.QUIC(http3.NextProtoH3)
+	in.tls, in.web = server.QUIC(http3.NextProtoH3), server.Web()
+	if o.MasqueradePort != 0 {
+		in.site = newSite(in, env.Listeners)
+	}
 	if in.masquerade, err = masquerade(o.Masquerade); err != nil {
 		return nil, fmt.Errorf("masquerade: %w", err)
 	}
@@ -135,6 +139,11 @@ func (in *Inbound) Start() error {
 	in.mu.Lock()
 	in.open = listeners
 	in.mu.Unlock()
+	if in.site != nil {
+		if err := in.site.start(context.Background(), in.o.MasqueradePort); err != nil {
+			return errors.Join(err, in.Close())
+		}
+	}
 	for _, l := range listeners {
 		in.log.Info("listening", "address", l.addr().String(), "protocol", constant.TypeHysteria2, "network", "udp")
 	}
@@ -143,6 +152,9 @@ func (in *Inbound) Start() error {
 
 // Retire takes no new connections and lets those that are open live. Close ends those too.
 func (in *Inbound) Retire() {
+	if in.site != nil {
+		in.site.close()
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, l := range in.open {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -297,11 +300,11 @@ func TestSwapUnderLoad(t *testing.T) {
 // Another inbound takes the address over: old connections live on, new ones are the new one's.
 func TestTakeOver(t *testing.T) {
 	pool, to := new(Pool), echo(t)
-	tls := certificate(t)
-	first := startOn(t, pool, option.Hysteria2{Stream: option.Stream{TLS: tls}}, 1)
+	cert := certificate(t)
+	first := startOn(t, pool, option.Hysteria2{Stream: option.Stream{TLS: cert}}, 1)
 	port := addrPort(first.Addresses()[0]).Port()
 	first.Close()
-	o := option.Hysteria2{Stream: option.Stream{TLS: tls, Listen: option.Listen{ListenPort: port}}}
+	o := option.Hysteria2{Stream: option.Stream{TLS: cert, Listen: option.Listen{ListenPort: port}}}
 	old := startOn(t, pool, o, 1)
 	c := join(t, old, 0)
 	s, _ := c.open(to)
@@ -349,5 +352,35 @@ func TestMistakes(t *testing.T) {
 	}
 	if err := new(Inbound).SwapUsers([]*adapter.User{{Account: adapter.Account{Name: "alice"}}}); err == nil || !strings.Contains(err.Error(), `"alice": has no password`) {
 		t.Error(err)
+	}
+}
+
+// A browser that comes over TCP finds the same site, and is told of HTTP/3.
+func TestSiteOnTCP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	in := start(t, option.Hysteria2{MasqueradePort: uint16(port), Masquerade: &option.Masquerade{Type: "string", Content: "the site"}}, 1)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/", port), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	want := fmt.Sprintf(`h3=":%d"; ma=86400`, addrPort(in.Addresses()[0]).Port())
+	if string(body) != "the site" || resp.Proto != "HTTP/2.0" || resp.Header.Get("Alt-Svc") != want {
+		t.Errorf("%q, %s, Alt-Svc %q, want %q", body, resp.Proto, resp.Header.Get("Alt-Svc"), want)
+	}
+	if _, body := dial(t, in).do(http.MethodGet, "https://127.0.0.1/", nil); body != "the site" {
+		t.Errorf("over HTTP/3: %q", body)
 	}
 }

@@ -10,3 +10,10 @@ func (s *Server) QUIC(alpn ...string) *tls.Config {
 	config.NextProtos = alpn
 	return config
 }
+
+// Web returns the configuration of the same server for net/http.
+func (s *Server) Web() *tls.Config {
+	config := s.config.Clone()
+	config.NextProtos = []string{"h2", "http/1.1"}
+	return config
+}
