@@ -26,12 +26,13 @@ var errEvicted = errors.New("too many sessions: the longest silent one ended")
 
 // Session is one client socket of one user. It is the N.PacketConn that the router gets.
 type Session[K comparable, S Sealer] struct {
-	table      *Sessions[K, S]
-	key        K
-	user       *adapter.User
-	state      S
-	prev, next *Session[K, S] // guarded by the shard's lock
-	heard      atomic.Int64   // when the client was last heard, in nanoseconds since the table began
+	table        *Sessions[K, S]
+	key          K
+	user         *adapter.User
+	state        S
+	newer, older *Session[K, S] // guarded by the shard's lock, as is listed
+	listed       bool           // it is in the table
+	heard        atomic.Int64   // when the client was last heard, in nanoseconds since the table began
 
 	moved     atomic.Bool   // a datagram went either way since the sweeper looked
 	beyondDNS atomic.Bool   // one went to another port than DNS's
@@ -101,8 +102,8 @@ func (s *Session[K, S]) touch() {
 	s.note()
 	sh := s.table.shard(s.key)
 	sh.mu.Lock()
-	if s.prev != nil && s.prev != &sh.head {
-		s.unlinkLocked()
+	if s.listed && s != sh.newest {
+		sh.unlinkLocked(s)
 		sh.pushLocked(s)
 	}
 	sh.mu.Unlock()

@@ -58,9 +58,10 @@ type Sessions[K comparable, S Sealer] struct {
 // sessionShard is a part of the table, in the order in which the clients were last heard.
 type sessionShard[K comparable, S Sealer] struct {
 	mu      sync.Mutex
-	byKey   map[K]*Session[K, S]
-	head    Session[K, S] // head.next was heard last
-	refused map[K]int64   // until when a client that the router refused is not asked about again
+	byKey   map[K]*Session[K, S] // nil before the first
+	newest  *Session[K, S]       // the one that was heard last; nil without any
+	oldest  *Session[K, S]
+	refused map[K]int64 // until when a client that the router refused is not asked about again
 }
 
 // NewSessions returns an empty table that ends with p.
@@ -68,11 +69,6 @@ func NewSessions[K comparable, S Sealer](p *Packet) *Sessions[K, S] {
 	t := &Sessions[K, S]{
 		packet: p, began: time.Now(), seed: maphash.MakeSeed(), max: maxSessions, perMax: maxUserSessions,
 		users: make(map[string]map[*Session[K, S]]struct{}),
-	}
-	for i := range t.shards {
-		s := &t.shards[i]
-		s.byKey = make(map[K]*Session[K, S])
-		s.head.prev, s.head.next = &s.head, &s.head
 	}
 	t.sweeper.init(p.timeout, t.sweep)
 	p.mu.Lock()
@@ -133,7 +129,11 @@ func (t *Sessions[K, S]) insert(s *Session[K, S]) *Session[K, S] {
 		return there
 	}
 	if !s.hasEnded() {
+		if sh.byKey == nil {
+			sh.byKey = make(map[K]*Session[K, S])
+		}
 		sh.byKey[s.key] = s
+		s.listed = true
 		sh.pushLocked(s)
 	}
 	return nil
@@ -223,7 +223,7 @@ func (t *Sessions[K, S]) oldest() *Session[K, S] {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
-		if s := sh.head.prev; s != &sh.head && (oldest == nil || s.heard.Load() < oldest.heard.Load()) {
+		if s := sh.oldest; s != nil && (oldest == nil || s.heard.Load() < oldest.heard.Load()) {
 			oldest = s
 		}
 		sh.mu.Unlock()
@@ -235,10 +235,11 @@ func (t *Sessions[K, S]) oldest() *Session[K, S] {
 func (t *Sessions[K, S]) forget(s *Session[K, S]) {
 	sh := t.shard(s.key)
 	sh.mu.Lock()
-	if sh.byKey[s.key] == s {
+	if s.listed {
+		s.listed = false
 		delete(sh.byKey, s.key)
+		sh.unlinkLocked(s)
 	}
-	s.unlinkLocked()
 	sh.mu.Unlock()
 	t.count.Add(-1)
 	name := ""
@@ -254,16 +255,27 @@ func (t *Sessions[K, S]) forget(s *Session[K, S]) {
 }
 
 func (sh *sessionShard[K, S]) pushLocked(s *Session[K, S]) {
-	s.prev, s.next = &sh.head, sh.head.next
-	s.prev.next, s.next.prev = s, s
+	s.newer, s.older = nil, sh.newest
+	if s.older != nil {
+		s.older.newer = s
+	} else {
+		sh.oldest = s
+	}
+	sh.newest = s
 }
 
-func (s *Session[K, S]) unlinkLocked() {
-	if s.prev == nil {
-		return
+func (sh *sessionShard[K, S]) unlinkLocked(s *Session[K, S]) {
+	if s.newer != nil {
+		s.newer.older = s.older
+	} else {
+		sh.newest = s.older
 	}
-	s.prev.next, s.next.prev = s.next, s.prev
-	s.prev, s.next = nil, nil
+	if s.older != nil {
+		s.older.newer = s.newer
+	} else {
+		sh.oldest = s.newer
+	}
+	s.newer, s.older = nil, nil
 }
 
 // now is a clock for the order of sessions.
@@ -275,7 +287,7 @@ func (t *Sessions[K, S]) each(f func(*Session[K, S])) {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
-		for s := sh.head.next; s != &sh.head; s = s.next {
+		for s := sh.newest; s != nil; s = s.older {
 			f(s)
 		}
 		sh.mu.Unlock()

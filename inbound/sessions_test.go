@@ -334,7 +334,7 @@ func TestSessionsRace(t *testing.T) {
 		t.Errorf("%d sessions and %d users are left", table.len(), len(table.users))
 	}
 	for i := range table.shards {
-		if sh := &table.shards[i]; len(sh.byKey) != 0 || sh.head.next != &sh.head {
+		if sh := &table.shards[i]; len(sh.byKey) != 0 || sh.newest != nil || sh.oldest != nil {
 			t.Error("a shard is not empty")
 		}
 	}

@@ -15,9 +15,18 @@ import (
 	"heki/option"
 )
 
-// listen opens the sockets of one address: one for each processor, among which the kernel spreads the
-// clients. Port 0 is the same for all.
-func listen(ctx context.Context, o *option.Listen, addr netip.AddrPort) ([]*netio.PacketSocket, error) {
+const (
+	// fewPorts is up to how many addresses get a socket for each processor. Where each user has a port of
+	// its own, the ports themselves spread the work.
+	fewPorts = 16
+	// socketBuffer is the room in bytes for datagrams that wait, each way, as far as the system allows it
+	// (net.core.rmem_max, wmem_max): a burst at a few Gbit/s while the loop is busy for some milliseconds.
+	socketBuffer = 4 << 20
+)
+
+// listen opens the sockets of one address, count of them, among which the kernel spreads the clients.
+// Port 0 is the same for all.
+func listen(ctx context.Context, o *option.Listen, addr netip.AddrPort, count int) ([]*netio.PacketSocket, error) {
 	first, err := open(ctx, o, addr, o.ReuseAddr)
 	if addr.Addr() == netip.IPv6Unspecified() && errors.Is(err, syscall.EAFNOSUPPORT) {
 		addr = netip.AddrPortFrom(netip.IPv4Unspecified(), addr.Port())
@@ -31,7 +40,7 @@ func listen(ctx context.Context, o *option.Listen, addr netip.AddrPort) ([]*neti
 		return nil, errors.Join(err, first.Close())
 	}
 	port := uint16(first.LocalAddr().(*net.UDPAddr).Port)
-	for range loops() - 1 {
+	for range count - 1 {
 		next, err := open(ctx, o, netip.AddrPortFrom(addr.Addr(), port), true)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(all))
@@ -41,9 +50,9 @@ func listen(ctx context.Context, o *option.Listen, addr netip.AddrPort) ([]*neti
 	return all, nil
 }
 
-// loops is how many sockets and goroutines an address gets.
-func loops() int {
-	if !sharing {
+// loops is how many sockets, with a goroutine each, an address gets that is opened beside ports others.
+func loops(ports int) int {
+	if !sharing || ports >= fewPorts {
 		return 1
 	}
 	return runtime.GOMAXPROCS(0)
@@ -72,6 +81,8 @@ func open(ctx context.Context, o *option.Listen, addr netip.AddrPort, reuse bool
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	_ = s.SetReadBuffer(socketBuffer) // the system's own size will do, too
+	_ = s.SetWriteBuffer(socketBuffer)
 	return s, nil
 }
 

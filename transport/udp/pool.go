@@ -68,7 +68,7 @@ func (p *Pool) open(ctx context.Context, o *option.Listen, addr netip.AddrPort, 
 	k := key{addr, o.BindInterface}
 	s := p.ports[k]
 	if s == nil {
-		sockets, err := listen(ctx, o, addr)
+		sockets, err := listen(ctx, o, addr, loops(len(p.ports)))
 		if err != nil {
 			return nil, err
 		}

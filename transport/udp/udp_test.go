@@ -193,7 +193,7 @@ func TestSockets(t *testing.T) {
 	s := &sink{name: "a", t: t}
 	l := listenOn(t, &p, loopback(0), s)
 	defer l.Close()
-	if n := len(l.port.sockets); n != loops() {
+	if n := len(l.port.sockets); n != loops(0) {
 		t.Errorf("%d sockets", n)
 	}
 	for i := range 32 {
@@ -216,6 +216,24 @@ func TestSockets(t *testing.T) {
 		t.Error("port 0 is shared")
 	}
 	_ = again.Close()
+}
+
+// Many ports have one socket each.
+func TestManyPorts(t *testing.T) {
+	var p Pool
+	var all []*Listener
+	for range fewPorts + 2 {
+		all = append(all, listenOn(t, &p, loopback(freePort(t)), &sink{name: "a", t: t}))
+	}
+	for i, l := range all {
+		if got := len(l.port.sockets); i < fewPorts && got != loops(0) || i >= fewPorts && got != 1 {
+			t.Errorf("port %d has %d sockets", i, got)
+		}
+		if got := ask(t, dial(t, l.Addr()), "x"); got != "a:x" {
+			t.Errorf("got %q", got)
+		}
+		_ = l.Close()
+	}
 }
 
 // When the last address fails, the first is free again.
