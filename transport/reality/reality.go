@@ -62,7 +62,8 @@ type Server struct {
 
 	handshakes, relays slots
 	seen               seen
-	reported           atomic.Int64 // when report was last called, unix nanoseconds
+	last               atomic.Pointer[address] // of a target with a name
+	reported           atomic.Int64            // when report was last called, unix nanoseconds
 }
 
 // New prepares a server for o, which has to be validated and to have REALITY. now is the corrected

@@ -190,3 +190,53 @@ func (s *slots) setMax(n int) {
 	defer s.mu.Unlock()
 	s.max = n
 }
+
+// The name of the target is asked for once a minute, and an address outlives the name servers.
+func TestTargetByName(t *testing.T) {
+	site := newTarget(t, nil)
+	o := newOptions(t, site.Listener.Addr().String())
+	o.Reality.Handshake.Server = "localhost"
+	s, err := New(o, time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, _ := tcpPair(t)
+	defer client.Close()
+	reach := func() error {
+		remote, err := s.dial(t.Context(), client)
+		if err == nil {
+			_ = remote.Close()
+		}
+		return err
+	}
+	if err := reach(); err != nil {
+		t.Fatal(err)
+	}
+	good := s.last.Load()
+	if good == nil || good.text != site.Listener.Addr().String() {
+		t.Fatalf("remembered %+v", good)
+	}
+	name := s.target
+	s.target = "no name:443"
+	if err := reach(); err != nil {
+		t.Errorf("a moment later: %v", err)
+	}
+	s.last.Store(&address{good.text, time.Now().Add(-time.Hour)})
+	if err := reach(); err != nil {
+		t.Errorf("without name servers: %v", err)
+	}
+	s.target = name
+	s.last.Store(&address{"127.0.0.1:1", time.Now()})
+	if err := reach(); err != nil || s.last.Load().text != good.text {
+		t.Errorf("moved: %v, %+v", err, s.last.Load())
+	}
+	s.last.Store(&address{"127.0.0.1:1", time.Now().Add(-time.Hour)})
+	if err := reach(); err != nil || s.last.Load().text != good.text {
+		t.Errorf("moved long ago: %v, %+v", err, s.last.Load())
+	}
+	s.target = "no name:443"
+	s.last.Store(&address{"127.0.0.1:1", time.Now()})
+	if err := reach(); !errors.Is(err, ErrTarget) {
+		t.Errorf("nobody: %v", err)
+	}
+}

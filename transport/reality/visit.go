@@ -3,50 +3,16 @@ package reality
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
 	"heki/constant"
 	"heki/internal/netio"
-	"heki/transport/proxyproto"
 )
 
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
-
-// dial connects with the target, and says who asks when it wants to know.
-func (s *Server) dial(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	d := net.Dialer{Timeout: constant.DialTimeout}
-	remote, err := d.DialContext(ctx, "tcp", s.target)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
-	}
-	h := proxyproto.Header{Source: addrPort(conn.RemoteAddr()), Destination: addrPort(conn.LocalAddr())}
-	var head []byte
-	switch s.xver {
-	case 0:
-		return remote, nil
-	case 1:
-		head = proxyproto.AppendV1(nil, h)
-	default:
-		head = proxyproto.AppendV2(nil, h)
-	}
-	if _, err := remote.Write(head); err != nil { // fits an empty socket: it does not wait
-		return nil, fmt.Errorf("%w: %w", ErrTarget, errors.Join(err, remote.Close()))
-	}
-	return remote, nil
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return t.AddrPort()
-}
 
 // visit is one client and its connection with the target.
 type visit struct {
