@@ -15,6 +15,7 @@ import (
 	"heki/adapter"
 	"heki/inbound"
 	"heki/internal/netio"
+	"heki/internal/protocol/vision"
 	"heki/internal/protocol/vless"
 )
 
@@ -120,4 +121,15 @@ func TestVisionMuxHasNoStreams(t *testing.T) {
 func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
+}
+
+func TestSeed(t *testing.T) {
+	user := &adapter.User{Account: visionAccount(0)}
+	if got := seedOf(user); got != vision.DefaultSeed() {
+		t.Errorf("seed = %v", got)
+	}
+	user.Seed = adapter.Seed{1, 2, 3, 4}
+	if got, want := seedOf(user), (vision.Seed{1, 2, 3, 4}); got != want {
+		t.Errorf("seed = %v, want %v", got, want)
+	}
 }
