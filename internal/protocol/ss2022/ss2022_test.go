@@ -248,10 +248,25 @@ func TestWindow(t *testing.T) {
 		fresh bool
 	}{
 		{base, true},
-		{base, false}, {base - 1, true}, {base + 5, true}, {base + 3, true}, {base + 3, false},
-		{base + 5 - windowSize, false}, {base + 6 - windowSize, true}, {base + 6 - windowSize, false},
-		{base + 100_000, true}, {base + 5, false}, {base + 99_999, true}, {base + 100_000 - 8127, true}, {base + 100_000 - 8128, false},
-		{0, false}, {1<<64 - 1, true}, {1<<64 - 1, false}, {0, false}, {1<<64 - 2, true},
+		{base, false},
+		{base, false},
+		{base - 1, true},
+		{base + 5, true},
+		{base + 3, true},
+		{base + 3, false},
+		{base + 5 - windowSize, false},
+		{base + 6 - windowSize, true},
+		{base + 6 - windowSize, false},
+		{base + 100_000, true},
+		{base + 5, false},
+		{base + 99_999, true},
+		{base + 100_000 - 8127, true},
+		{base + 100_000 - 8128, false},
+		{0, false},
+		{1<<64 - 1, true},
+		{1<<64 - 1, false},
+		{0, false},
+		{1<<64 - 2, true},
 	} {
 		if w.Has(tt.id) == tt.fresh || w.Add(tt.id) != tt.fresh {
 			t.Errorf("%d: fresh is not %v", tt.id, tt.fresh)
