@@ -19,10 +19,12 @@ func newInbound(typ string) InboundOptions {
 		return new(VMess)
 	case constant.TypeAnyTLS:
 		return new(AnyTLS)
-	case constant.TypeShadowsocks:
-		return new(Shadowsocks)
 	case constant.TypeHysteria2:
 		return new(Hysteria2)
+	case constant.TypeShadowsocks:
+		return new(Shadowsocks)
+	case constant.TypeShadowsocksR:
+		return new(ShadowsocksR)
 	}
 	return nil
 }
@@ -48,8 +50,10 @@ type kind struct {
 
 var (
 	inboundKind = kind{
-		served:  []string{constant.TypeAnyTLS, constant.TypeHysteria2, constant.TypeShadowsocks, constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess},
-		planned: []string{"hysteria2", "shadowsocksr"},
+		served: []string{
+			constant.TypeAnyTLS, constant.TypeHysteria2, constant.TypeShadowsocks, constant.TypeShadowsocksR,
+			constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess,
+		},
 		never: []string{
 			"bridge", "cloudflared", "direct", "http", "hysteria", "mixed", "naive", "redirect",
 			"shadowtls", "snell", "socks", "tor", "tproxy", "tuic", "tun",

@@ -39,7 +39,7 @@ func TestFiveMistakes(t *testing.T) {
 		`inbounds[0].users[0].uid (line 11:28): is not a known key, did you mean "uuid"?`,
 		`inbounds[0].users[1].uuid (line 12:34): has 44 characters and is not a UUID: must be a UUID of 36 or 32 hex characters, or 1 to 30 characters of any other text`,
 		`inbounds[0].handshake_timeout (line 14:28): is 10, a duration needs quotes and a unit: write "10s"`,
-		`inbounds[1].type (line 16:15): "tuic" is not served by heki; served: anytls, hysteria2, shadowsocks, trojan, vless, vmess`,
+		`inbounds[1].type (line 16:15): "tuic" is not served by heki; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 		`experimental (line 18:3): makes no sense here: the Clash and V2Ray interfaces and the cache file are sing-box's; heki keeps its state in state_dir`,
 	}
 	compareLines(t, lines(err), want)
@@ -146,12 +146,12 @@ func TestDecodeMessages(t *testing.T) {
 		}},
 		{"entries", `{"inbounds": [1, {}, {"type": 3}, {"type": "vles"}, {"type": "tun", "tag": 1}, {"type": "anything"}], "outbounds": [{"type": "socks"}, {"type": "block", "x": 1}]}`, []string{
 			`inbounds[0] (line 1:15): is a number, must be an object: { … }`,
-			`inbounds[1].type (line 1:18): is required; served: anytls, hysteria2, shadowsocks, trojan, vless, vmess`,
+			`inbounds[1].type (line 1:18): is required; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 			`inbounds[2].type (line 1:31): is a number, must be a string: write it in double quotes`,
-			`inbounds[3].type (line 1:44): "vles" is unknown, did you mean "vless"?; served: anytls, hysteria2, shadowsocks, trojan, vless, vmess`,
-			`inbounds[4].type (line 1:62): "tun" is not served by heki; served: anytls, hysteria2, shadowsocks, trojan, vless, vmess`,
+			`inbounds[3].type (line 1:44): "vles" is unknown, did you mean "vless"?; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
+			`inbounds[4].type (line 1:62): "tun" is not served by heki; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 			`inbounds[4].tag (line 1:76): is a number, must be a string: write it in double quotes`,
-			`inbounds[5].type (line 1:89): "anything" is unknown; served: anytls, hysteria2, shadowsocks, trojan, vless, vmess`,
+			`inbounds[5].type (line 1:89): "anything" is unknown; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 			`outbounds[0].type (line 1:126): "socks" is not served by this version; served: block, direct`,
 			`outbounds[1].x (line 1:154): is not a known key; known here: tag, type`,
 		}},

@@ -28,7 +28,7 @@ type SSRPort struct {
 	ProtocolParam string `json:"protocol_param,omitempty"`
 	Obfs          string `json:"obfs,omitempty"` // default plain
 	ObfsParam     string `json:"obfs_param,omitempty"`
-	Mode          string `json:"mode,omitempty"` // single_user (default), protocol, obfs
+	Mode          string `json:"mode,omitempty"` // single_user (default), protocol, obfs; of the inbound also multi_port
 }
 
 // SSRExtraPort is one more port.
@@ -55,6 +55,7 @@ const (
 	SSRSingleUser = "single_user" // the port's password is its one user's
 	SSRProtocol   = "protocol"    // the protocol names the user by id
 	SSRObfs       = "obfs"        // the host in the obfs is the user's
+	SSRMultiPort  = "multi_port"  // the inbound has no port of its own, but users and ports have
 )
 
 // Defaults of hosts.
@@ -74,7 +75,7 @@ var (
 		ssrOrigin, "auth_aes128_md5", "auth_aes128_sha1", "auth_chain_a", "auth_chain_b", "auth_chain_c", "auth_chain_d", "auth_chain_e", "auth_chain_f",
 	}
 	ssrObfs  = []string{ssrPlain, "http_simple", "http_post", "tls1.2_ticket_auth", "simple_obfs_http", "simple_obfs_tls"}
-	ssrModes = []string{SSRSingleUser, SSRProtocol, SSRObfs}
+	ssrModes = []string{SSRSingleUser, SSRProtocol, SSRObfs, SSRMultiPort}
 )
 
 const (
@@ -82,7 +83,7 @@ const (
 	ssrPlain  = "plain"
 )
 
-// SSRMethods, SSRProtocols and SSRObfsNames are the names that a port may have.
+// SSRMethods returns the ciphers.
 func SSRMethods() []string { return slices.Clone(ssrMethods) }
 
 // SSRProtocols returns the protocols.
@@ -97,9 +98,12 @@ func (s *ShadowsocksR) CountsClients() bool { return s.CIDLimit == nil || *s.CID
 // Validate fills defaults and reports every mistake at once. The mistakes never show a password.
 func (s *ShadowsocksR) Validate(at Path) error {
 	var r report
-	own := s.ListenPort != 0
-	if !own && s.hasPorts() {
-		s.ListenPort = 1 // Listen asks for one; this inbound has others
+	own := s.Mode != SSRMultiPort
+	if !own {
+		if s.ListenPort != 0 {
+			r.add(at.Key("listen_port"), "is %d, but in mode multi_port users have ports and the inbound has none", s.ListenPort)
+		}
+		s.ListenPort = 1 // Listen asks for one
 	}
 	r.join(s.Stream.Validate(at))
 	if !own {
@@ -124,7 +128,7 @@ func (s *ShadowsocksR) Validate(at Path) error {
 	if s.MuSuffix == "" {
 		s.MuSuffix = defaultMuSuffix
 	}
-	r.join(s.SSRPort.validate(at, own))
+	r.join(s.SSRPort.validate(at, own, ssrModes...))
 	taken := map[uint16]Path{}
 	if own {
 		taken[s.ListenPort] = at
@@ -132,15 +136,10 @@ func (s *ShadowsocksR) Validate(at Path) error {
 	for i := range s.Ports {
 		p, in := &s.Ports[i], at.Key("ports").Index(i)
 		r.join(takePort(in, taken, p.ListenPort))
-		r.join(p.validate(in, true))
+		r.join(p.validate(in, true, SSRSingleUser, SSRProtocol, SSRObfs))
 	}
 	r.join(s.validateUsers(at.Key("users"), taken))
 	return r.err()
-}
-
-// hasPorts says whether there is a port beside the inbound's own, or a panel may bring some.
-func (s *ShadowsocksR) hasPorts() bool {
-	return len(s.Ports) > 0 || slices.ContainsFunc(s.Users, func(u SSRUser) bool { return u.ListenPort != 0 })
 }
 
 func takePort(at Path, taken map[uint16]Path, port uint16) error {
@@ -155,7 +154,7 @@ func takePort(at Path, taken map[uint16]Path, port uint16) error {
 }
 
 // validate fills defaults; used says that there is such a port, which has a password.
-func (p *SSRPort) validate(at Path, used bool) error {
+func (p *SSRPort) validate(at Path, used bool, modes ...string) error {
 	var r report
 	fill := func(field *string, value string) {
 		if *field = strings.ToLower(*field); *field == "" {
@@ -169,7 +168,7 @@ func (p *SSRPort) validate(at Path, used bool) error {
 	r.join(oneOf(at.Key("method"), p.Method, ssrMethods...))
 	r.join(oneOf(at.Key("protocol"), p.Protocol, ssrProtocols...))
 	r.join(oneOf(at.Key("obfs"), p.Obfs, ssrObfs...))
-	r.join(oneOf(at.Key("mode"), p.Mode, ssrModes...))
+	r.join(oneOf(at.Key("mode"), p.Mode, modes...))
 	if used && p.Password == "" {
 		r.add(at.Key("password"), "is required, the password of the port")
 	}
@@ -217,7 +216,7 @@ func (s *ShadowsocksR) validateUsers(in Path, taken map[uint16]Path) error {
 
 // single says whether a port of mode single_user is there.
 func (s *ShadowsocksR) single() bool {
-	return s.ListenPort != 0 && s.Mode == SSRSingleUser ||
+	return s.Mode == SSRSingleUser ||
 		slices.ContainsFunc(s.Ports, func(p SSRExtraPort) bool { return p.Mode == SSRSingleUser })
 }
 
@@ -226,6 +225,9 @@ const maxSSRID = 1<<32 - 1
 
 func (s *ShadowsocksR) validateUser(at Path, u *SSRUser) error {
 	var r report
+	if u.ListenPort == 0 && s.Mode == SSRMultiPort && len(s.Ports) == 0 {
+		r.add(at.Key("listen_port"), "is required in mode multi_port, 1 to 65535")
+	}
 	shares := u.ListenPort == 0 && !s.single()
 	if u.Password == "" && (u.ListenPort != 0 || shares) {
 		r.add(at.Key("password"), "is required, any text that is not empty")

@@ -285,7 +285,7 @@ func TestPanelMessages(t *testing.T) {
 		{"nodes", panel(`"type": "xboard", "url": "http://p/sub", "key": "k", "nodes": [{"id": 1}, {"id": 1}, {"id": 0, "type": "tuic"}]`), []string{
 			`panels[0].nodes[1].id: 1 is also the id of panels[0].nodes[0]; a node stands once`,
 			`panels[0].nodes[2].id: is 0, must be the node's number on the panel, 1 or more`,
-			`panels[0].nodes[2].type: "tuic" is not served by heki; served: anytls, hysteria2, shadowsocks, trojan, vless, vmess`,
+			`panels[0].nodes[2].type: "tuic" is not served by heki; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 		}},
 		{"ruled by the panel", panel(`"type": "xboard", "url": "http://p", "key": "k", "node_defaults": {"listen_port": 1},
 			"nodes": [{"id": 1, "listen_port": 443, "transport": {"type": "ws"}, "tls": {"enabled": true, "key_path": "k"}, "users": [{}], "listen": "1.2.3"}]`), []string{

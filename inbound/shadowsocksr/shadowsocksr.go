@@ -43,7 +43,7 @@ func New(env inbound.Env, tag string, o *option.ShadowsocksR) (adapter.Inbound, 
 		tag: tag, env: env, o: o, log: env.Log.With("inbound", tag),
 		dispatcher: inbound.NewDispatcher(env, &o.Stream), ports: make(map[place]*port),
 	}
-	if o.ListenPort != 0 || !hasPorts(o) {
+	if o.Mode != option.SSRMultiPort {
 		in.fixed = append(in.fixed, place{o.ListenPort, o.SSRPort})
 	}
 	for _, p := range o.Ports {
@@ -57,12 +57,6 @@ func New(env inbound.Env, tag string, o *option.ShadowsocksR) (adapter.Inbound, 
 		in.ports[at] = p
 	}
 	return in, nil
-}
-
-// hasPorts says whether ports come from elsewhere than listen_port. Without one, and in tests, the
-// system chooses.
-func hasPorts(o *option.ShadowsocksR) bool {
-	return len(o.Ports) > 0 || slices.ContainsFunc(o.Users, func(u option.SSRUser) bool { return u.ListenPort != 0 })
 }
 
 // Tag implements adapter.Inbound.

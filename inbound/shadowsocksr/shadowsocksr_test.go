@@ -203,3 +203,8 @@ func replay(t testing.TB, addr net.Addr, raw []byte) bool {
 	n, _ := c.Read(make([]byte, 1))
 	return n > 0
 }
+
+// random never fails.
+type random struct{}
+
+func (random) Read(p []byte) (int, error) { return rand.Read(p) }

@@ -5,6 +5,7 @@ import (
 	"heki/inbound/anytls"
 	"heki/inbound/hysteria2"
 	"heki/inbound/shadowsocks"
+	"heki/inbound/shadowsocksr"
 	"heki/inbound/trojan"
 	"heki/inbound/vless"
 	"heki/inbound/vmess"
@@ -19,6 +20,7 @@ func inboundTypes(m *memories) *inbound.Registry {
 	anytls.Register(r)
 	hysteria2.Register(r, new(hysteria2.Pool))
 	shadowsocks.Register(r, m.shadowsocks)
+	shadowsocksr.Register(r)
 	trojan.Register(r)
 	vless.Register(r)
 	vmess.Register(r, m.vmess)

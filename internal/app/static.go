@@ -112,6 +112,10 @@ func withoutUsers(in option.Inbound) option.Inbound {
 		bare := *o
 		bare.Users, bare.Limits = nil, withInvalidAccess(o.Limits)
 		in.Options = &bare
+	case *option.ShadowsocksR:
+		bare := *o
+		bare.Users, bare.Limits = nil, nil
+		in.Options = &bare
 	case *option.AnyTLS:
 		bare := *o
 		bare.Users, bare.Limits = nil, nil
@@ -145,10 +149,12 @@ func accountsOf(o option.InboundOptions, top *option.Limits) (meter.Limits, []ad
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
 	case *option.AnyTLS:
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
-	case *option.Shadowsocks:
-		stream, accounts = &o.Stream, shadowsocksAccounts(o)
 	case *option.Hysteria2:
 		stream, accounts = &o.Stream, passwordAccounts(o.Users)
+	case *option.Shadowsocks:
+		stream, accounts = &o.Stream, shadowsocksAccounts(o)
+	case *option.ShadowsocksR:
+		stream, accounts = &o.Stream, ssrAccounts(o)
 	case *option.VMess:
 		stream = &o.Stream
 		for i, u := range o.Users {

@@ -96,10 +96,20 @@ func (k userKey) String() string {
 // returns or just after the lease was closed. A meter retired before Open returns a lease never
 // returns one; a lease returned before is known to every later Kick.
 func (m *Meter) Open(ctx context.Context, source netip.Addr, kill func()) (adapter.Lease, error) {
+	return m.open(ctx, source, kill, true)
+}
+
+// OpenDevice is Open without the limit of addresses: the protocol has counted the user's devices. The
+// address counts for what is told to the panel, and for other nodes.
+func (m *Meter) OpenDevice(ctx context.Context, source netip.Addr, kill func()) (adapter.Lease, error) {
+	return m.open(ctx, source, kill, false)
+}
+
+func (m *Meter) open(ctx context.Context, source netip.Addr, kill func(), countIPs bool) (adapter.Lease, error) {
 	if err := m.waitDebt(ctx); err != nil {
 		return nil, err
 	}
-	l, err := m.admit(source, kill)
+	l, err := m.admit(source, kill, countIPs)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +153,7 @@ func (m *Meter) debt(now int64) int64 {
 
 // admit checks the limits and takes the seat in one critical section, so that a limit of N seats
 // exactly N whatever the number of callers.
-func (m *Meter) admit(source netip.Addr, kill func()) (*lease, error) {
+func (m *Meter) admit(source netip.Addr, kill func(), countIPs bool) (*lease, error) {
 	limits := m.node.limits.Load()
 	now := m.node.now()
 	l := &lease{meter: m, kill: kill, addr: limits.fold(source), done: make(chan struct{})}
@@ -157,7 +167,11 @@ func (m *Meter) admit(source netip.Addr, kill func()) (*lease, error) {
 	if m.connLimit > 0 && p.conns >= m.connLimit {
 		return nil, fmt.Errorf("%s: %d of %d connections in use: %w", m.key, p.conns, m.connLimit, adapter.ErrLimited)
 	}
-	if inUse, ok := p.addrs.admits(l.addr, m.ipLimit, p.afar, now, limits.IPExpiry); !ok {
+	ipLimit := m.ipLimit
+	if !countIPs {
+		ipLimit = 0
+	}
+	if inUse, ok := p.addrs.admits(l.addr, ipLimit, p.afar, now, limits.IPExpiry); !ok {
 		return nil, fmt.Errorf("%s: %d of %d IPs in use: %w", m.key, inUse, m.ipLimit, adapter.ErrLimited)
 	}
 	keep := max(maxAddrs, m.ipLimit)
@@ -237,4 +251,4 @@ func (m *Meter) paced() bool {
 	return m.speed.Load() > 0 || m.node.speed.Load() > 0
 }
 
-var _ adapter.Meter = (*Meter)(nil)
+var _ adapter.DeviceMeter = (*Meter)(nil)
