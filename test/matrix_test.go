@@ -163,7 +163,7 @@ func wayOf(client string, road harness.Road, l lane, socks harness.Socks) harnes
 		return harness.Eager{Way: socks}
 	case client == harness.SingBox && road.EarlyData > 0:
 		return harness.Late{Way: socks}
-	case client == harness.SingBox && (road.Transport == "grpc" || road.Transport == "http" && road.TLS):
+	case client == harness.SingBox && (road.Transport == "grpc" || road.Transport == "http" && (road.TLS || road.Reality != nil)):
 		return harness.Hasty{Way: socks}
 	case client == harness.Mihomo && road.Transport == "grpc":
 		return harness.Hasty{Way: socks}
