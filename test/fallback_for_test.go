@@ -63,6 +63,7 @@ func browser(t *testing.T, cert *harness.Certificate, port uint16, h2 bool) func
 // TestFallbackFor lets browsers in whom ALPN and path send to different sites, and a real client of another
 // inbound behind a path: one port for both, as operators have it with Xray's fallbacks.
 func TestFallbackFor(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"vless", "trojan", "vmess"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()

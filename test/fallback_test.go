@@ -44,6 +44,7 @@ func probes(t *testing.T, raw harness.Raw) []probe {
 
 // TestFallback wants the fallback's bytes, and only those, for whoever is not a user.
 func TestFallback(t *testing.T) {
+	t.Parallel()
 	for name, road := range rawRoads() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,6 +77,7 @@ func TestFallback(t *testing.T) {
 // TestNoFallback wants silence and an end, or what any web server would say, and the same for
 // every kind of garbage.
 func TestNoFallback(t *testing.T) {
+	t.Parallel()
 	for name, road := range rawRoads() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -61,6 +61,7 @@ func trustHeader(node harness.JSON) {
 // TestHAProxyHTTP lets HAProxy end the clients' TLS and hand their requests on without it: HTTP/2 with
 // prior knowledge for http and grpc, HTTP/1.1 for ws. See TestHAProxyUpgrade for httpupgrade.
 func TestHAProxyHTTP(t *testing.T) {
+	t.Parallel()
 	h1, h2 := harness.LoadBalancer{Mode: "http"}, harness.LoadBalancer{Mode: "http", H2: true}
 	for name, cell := range map[string]balancedCell{
 		"sing-box/vless/http":  {client: harness.SingBox, road: harness.Road{Protocol: "vless", Transport: "http"}, proxy: h2},
@@ -91,6 +92,7 @@ func TestHAProxyHTTP(t *testing.T) {
 // PROXY header instead of X-Forwarded-For: in mode http, HAProxy answers "Upgrade: websocket" without
 // Sec-WebSocket-Key with 400 by itself, and no client sends one.
 func TestHAProxyUpgrade(t *testing.T) {
+	t.Parallel()
 	road := harness.Road{Protocol: "vless", Transport: "httpupgrade", TLS: true}
 	for _, client := range []string{harness.SingBox, harness.Xray, harness.Mihomo} {
 		t.Run(client, func(t *testing.T) {
@@ -120,6 +122,7 @@ func TestHAProxyUpgrade(t *testing.T) {
 // TestHAProxyTCP lets HAProxy pass connections on unopened and name their clients in a PROXY header, and
 // check by a connection of its own, which names nobody, that heki is there.
 func TestHAProxyTCP(t *testing.T) {
+	t.Parallel()
 	for version, option := range map[string]string{"v1": "send-proxy", "v2": "send-proxy-v2"} {
 		for name, road := range map[string]harness.Road{
 			"vless/tcp-tls":   {Protocol: "vless", TLS: true},

@@ -107,10 +107,13 @@ func singMuxLanes(at func(name string, user int) harness.Lane) []lane {
 // TestMatrix drives every cell: client × protocol × transport, and each lane of the client in it.
 // Run one cell with -run 'TestMatrix/xray/trojan/ws-tls/mux'.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	for _, client := range []string{harness.SingBox, harness.Xray} {
 		t.Run(client, func(t *testing.T) {
+			t.Parallel()
 			for _, protocol := range []string{"vless", "trojan", "vmess"} {
 				t.Run(protocol, func(t *testing.T) {
+					t.Parallel()
 					for name, road := range transports(client, protocol) {
 						road.Protocol = protocol
 						t.Run(name, func(t *testing.T) {
@@ -140,6 +143,11 @@ func testLanes(t *testing.T, client string, road harness.Road, users []harness.U
 		all = append(all, l.Lane)
 	}
 	c := harness.StartClient(t, client, road, port, cert, all...)
+	refused := make(chan struct{})
+	go func() { // beside the lanes: it is silence that it waits for
+		defer close(refused)
+		harness.CheckRefused(t, c.Socks(wrong.Name), targets)
+	}()
 	for _, l := range ls {
 		t.Run(l.Name, func(t *testing.T) {
 			socks := c.Socks(l.Name)
@@ -151,7 +159,7 @@ func testLanes(t *testing.T, client string, road harness.Road, users []harness.U
 			t.Run("udp", func(t *testing.T) { harness.CheckUDP(t, socks, targets, l.udp) })
 		})
 	}
-	t.Run("wrong-user", func(t *testing.T) { harness.CheckRefused(t, c.Socks(wrong.Name), targets) })
+	<-refused
 }
 
 // wayOf spares a client what it cannot do on a road.

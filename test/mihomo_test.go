@@ -71,8 +71,10 @@ func mihomoLanes(road harness.Road) []lane {
 
 // TestMihomo drives mihomo through every cell that it has.
 func TestMihomo(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"vless", "trojan", "vmess"} {
 		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
 			for name, road := range mihomoRoads(protocol) {
 				road.Protocol = protocol
 				t.Run(name, func(t *testing.T) {

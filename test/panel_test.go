@@ -12,6 +12,7 @@ import (
 
 // TestPanelUsers adds, removes and re-keys users while their traffic flows through real clients.
 func TestPanelUsers(t *testing.T) {
+	t.Parallel()
 	for name, cell := range panelCells() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,6 +51,7 @@ func testPanelUsers(t *testing.T, cell panelCell) {
 
 // TestPanelBilling moves known amounts and wants the panel to be told exactly those.
 func TestPanelBilling(t *testing.T) {
+	t.Parallel()
 	for name, cell := range panelCells() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -159,6 +161,7 @@ func TestPanelDownAtStart(t *testing.T) {
 // TestPanelFailures lets the final report of one run fail and starts heki again: what certainly was
 // not booked is told later, what may have been booked is held, nothing is billed twice.
 func TestPanelFailures(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		fault paneltest.Fault
 		told  bool // the failed report's bytes are in the books in the end

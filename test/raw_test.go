@@ -41,6 +41,7 @@ const spareDescriptors = 8
 // TestRaw drives heki with our own client, which can do what no real client here does: finish one
 // direction and go on with the other.
 func TestRaw(t *testing.T) {
+	t.Parallel()
 	for name, road := range rawRoads() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

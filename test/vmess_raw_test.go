@@ -55,6 +55,7 @@ func (g vmessGate) knock(t *testing.T, flight []byte) (served bool) {
 
 // TestVMessReplay sends first flights again, as somebody on the way could who has copied them.
 func TestVMessReplay(t *testing.T) {
+	t.Parallel()
 	for name, user := range map[string]harness.User{"aead": vmessUsers()[0], "md5": vmessUsers()[1]} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,6 +89,7 @@ func TestVMessReplay(t *testing.T) {
 
 // TestVMessClock lets clients come whose clocks are off.
 func TestVMessClock(t *testing.T) {
+	t.Parallel()
 	g := newVMessGate(t)
 	for name, user := range map[string]harness.User{"aead": vmessUsers()[0], "md5": vmessUsers()[1]} {
 		for _, c := range []struct {
@@ -118,6 +120,7 @@ func TestVMessClock(t *testing.T) {
 
 // TestVMessMixed has users of AEAD and of MD5 on one port, each with the real clients of its kind.
 func TestVMessMixed(t *testing.T) {
+	t.Parallel()
 	for name, road := range map[string]harness.Road{"tcp": {Protocol: "vmess"}, "ws": {Protocol: "vmess", Transport: "ws"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -39,6 +39,7 @@ func vmessLanes(client string, road harness.Road, at func(name string, user int)
 
 // TestLegacyVMess logs in with MD5 and alterId 4, as V2Ray up to 4.34 does, and sing-box still can.
 func TestLegacyVMess(t *testing.T) {
+	t.Parallel()
 	users := harness.Users()
 	for i := range users {
 		users[i].AlterID = 4
