@@ -46,7 +46,7 @@ func layers() []layer {
 		{"outbound/...", with("transport/...", "internal/protocol/...", "internal/netio", "outbound/...")},
 		{"panel/...", with("internal/meter", "panel/...")},
 		{"internal/app", []string{"..."}},
-		{"cmd/heki/...", with("internal/app", "internal/log", "internal/protocol/...", "panel/...", "cmd/heki/...")},
+		{"cmd/heki/...", with("internal/app", "internal/log", "internal/meter", "internal/protocol/...", "panel/...", "cmd/heki/...")},
 	}
 }
 

@@ -94,7 +94,7 @@ func (d sspanel) got(data any) *answer {
 	return &answer{status: http.StatusOK, body: body, etag: etag, whole: true}
 }
 
-func (d sspanel) serve(p *Panel, call Call, r *http.Request, body []byte, _ string) *answer {
+func (d sspanel) serve(p *Panel, call Call, r *http.Request, body []byte, fault string) *answer {
 	q := r.URL.Query()
 	if q.Get("key") != p.token {
 		if d.legacy {
@@ -138,7 +138,7 @@ func (d sspanel) serve(p *Panel, call Call, r *http.Request, body []byte, _ stri
 	if json.Unmarshal(body, &sent) != nil || sent.Data == nil {
 		return d.no("Invalid data.")
 	}
-	return d.report(p, n, call, sent.Data)
+	return d.report(p, n, call, sent.Data, fault)
 }
 
 // sspanelRow is one entry of any report.
@@ -151,10 +151,10 @@ type sspanelRow struct {
 }
 
 // report books a report. Today's panel fails at a user who is gone, with those before already booked.
-func (d sspanel) report(p *Panel, n *node, call Call, rows []sspanelRow) *answer {
+func (d sspanel) report(p *Panel, n *node, call Call, rows []sspanelRow, fault string) *answer {
 	switch call {
 	case PushCall:
-		push := Push{Node: n.row.ID, Time: p.now(), Users: make(map[int]Traffic)}
+		push := Push{Node: n.row.ID, Time: p.now(), Users: make(map[int]Traffic), Fault: fault}
 		gone := false
 		for _, row := range rows {
 			if _, known := p.users[row.User]; !known {
@@ -166,6 +166,9 @@ func (d sspanel) report(p *Panel, n *node, call Call, rows []sspanelRow) *answer
 			sum := n.traffic[row.User]
 			n.traffic[row.User] = Traffic{sum.Up + row.Up, sum.Down + row.Down}
 			push.Users[row.User] = Traffic{row.Up, row.Down}
+		}
+		if gone {
+			push.Fault += " user gone"
 		}
 		p.pushes = append(p.pushes, push)
 		if gone {
