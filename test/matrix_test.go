@@ -3,6 +3,7 @@ package test
 import (
 	"cmp"
 	"maps"
+	"strings"
 	"testing"
 
 	"heki/test/harness"
@@ -165,6 +166,8 @@ func testLanes(t *testing.T, client string, road harness.Road, users []harness.U
 // wayOf spares a client what it cannot do on a road.
 func wayOf(client string, road harness.Road, l lane, socks harness.Socks) harness.Way {
 	switch {
+	case client == harness.Xray && strings.HasPrefix(road.Method, "2022-"):
+		return harness.Endless{Way: socks}
 	case client == harness.Xray && road.Protocol == "trojan":
 		return harness.Gentle{Way: socks}
 	case client == harness.Xray && road.Protocol == "vmess" && !l.Mux:

@@ -83,6 +83,9 @@ func (s *site) node() paneltest.Node {
 	if r := s.road.Reality; r != nil {
 		n.TLS, n.ServerName, n.PrivateKey, n.ShortID = 2, harness.ServerName, r.Private, r.ShortID
 	}
+	if s.road.Method != "" {
+		n.Cipher, n.ServerKey = s.road.Method, s.road.ServerKey()
+	}
 	switch s.road.Transport {
 	case "ws", "http", "httpupgrade":
 		n.Network, n.Path = s.road.Transport, harness.Path
@@ -140,6 +143,9 @@ func panelCells() map[string]panelCell {
 		"xray/vless/ws-tls":       {harness.Xray, wsTLS, false},
 		"xray/trojan/tcp/mux":     {harness.Xray, trojan, true},
 		"xray/trojan/tcp-tls":     {harness.Xray, trojanTLS, false},
+		"sing-box/ss":             {harness.SingBox, harness.Road{Protocol: "shadowsocks", Method: "aes-256-gcm"}, false},
+		"mihomo/ss2022":           {harness.Mihomo, harness.Road{Protocol: "shadowsocks", Method: "2022-blake3-aes-128-gcm", PanelKeys: true}, false},
+		"sing-box/ss2022":         {harness.SingBox, harness.Road{Protocol: "shadowsocks", Method: "2022-blake3-aes-256-gcm", PanelKeys: true}, false},
 		"sing-box/anytls":         {harness.SingBox, anyTLSRoad, false},
 		"sing-box/hysteria2":      {harness.SingBox, hysteria2Road, false},
 	}

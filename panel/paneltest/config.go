@@ -87,6 +87,30 @@ type trojanConfig struct {
 	Base        baseConfig `json:"base_config"`
 }
 
+type shadowsocksConfig struct {
+	head
+	Cipher     string     `json:"cipher"`
+	Plugin     *string    `json:"plugin"`
+	PluginOpts *string    `json:"plugin_opts"`
+	ServerKey  *string    `json:"server_key"`
+	Routes     []Route    `json:"routes,omitempty"`
+	Base       baseConfig `json:"base_config"`
+}
+
+// shadowsocksOf is the answer about a row of Shadowsocks, which has no network.
+func shadowsocksOf(row *Node, h head, base baseConfig) shadowsocksConfig {
+	h.Network, h.NetworkSettings = nil, nil
+	c := shadowsocksConfig{head: h, Cipher: row.Cipher, Routes: row.Routes, Base: base}
+	if row.ServerKey != "" {
+		c.ServerKey = &row.ServerKey
+	}
+	if row.Obfs != "" {
+		plugin, opts := "obfs", "obfs="+row.Obfs+";obfs-host="+row.Host+";path="+row.Path
+		c.Plugin, c.PluginOpts = &plugin, &opts
+	}
+	return c
+}
+
 type wsSettings struct {
 	Path    string            `json:"path"`
 	Headers map[string]string `json:"headers,omitempty"`
@@ -153,6 +177,8 @@ func configOf(row *Node) any {
 		mux = &multiplex{Enabled: true, Protocol: "h2mux", Padding: true}
 	}
 	switch row.Protocol {
+	case "shadowsocks":
+		return shadowsocksOf(row, h, base)
 	case "vmess":
 		return vmessConfig{head: h, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
 	case "trojan":

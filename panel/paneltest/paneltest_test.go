@@ -15,6 +15,7 @@ func newPanel() *Panel {
 	p := New("token")
 	p.SetNode(Node{ID: 1, Protocol: "vless", Port: 443, Network: "ws", Path: "/ray", Host: "v.example.com", TLS: 1, ServerName: "v.example.com"})
 	p.SetNode(Node{ID: 2, Code: "1", Protocol: "trojan", Port: 443, TLS: 1, ServerName: "tj.example.com"})
+	p.SetNode(Node{ID: 8, Protocol: "shadowsocks", Port: 8389, Cipher: "2022-blake3-aes-256-gcm", ServerKey: "MjQ5MjBkZWNmODNmNjk2MGI4MGY3MzdhMjhlZWFmYzE="})
 	p.SetUser(User{ID: 1, UUID: uuid1})
 	p.SetUser(User{ID: 2, UUID: "5ad8bb1b-1d1c-4d3c-9a77-0f6a0c3d7f10", SpeedMbps: 100, DeviceLimit: 3, Nodes: []int{2}})
 	return p
@@ -43,6 +44,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"trojan", "GET", v2 + "config" + auth, "", 200, trojan},
 		{"code before id", "GET", v2 + "config?token=token&node_id=1", "", 200, trojan},
+		{"shadowsocks 2022", "GET", v2 + "config?token=token&node_id=8", "", 200, `{"protocol":"shadowsocks","listen_ip":"0.0.0.0","server_port":8389,"network":null,"networkSettings":null,"cipher":"2022-blake3-aes-256-gcm","plugin":null,"plugin_opts":null,"server_key":"MjQ5MjBkZWNmODNmNjk2MGI4MGY3MzdhMjhlZWFmYzE=","base_config":{"push_interval":60,"pull_interval":60}}`},
 		{"v1 type tells apart", "GET", v1 + "config?token=token&node_id=1&node_type=vless", "", 200, `{"protocol":"vless","listen_ip":"0.0.0.0","server_port":443,"network":"ws","networkSettings":{"path":"\/ray","headers":{"Host":"v.example.com"}},"tls":1,"flow":"","decryption":null,"tls_settings":{"server_name":"v.example.com","allow_insecure":false,"ech":null},"multiplex":null,"base_config":{"push_interval":60,"pull_interval":60}}`},
 		{"users", "GET", v1 + "user" + auth, "", 200, `{"users":[{"id":1,"uuid":"` + uuid1 + `","speed_limit":null,"device_limit":null},{"id":2,"uuid":"5ad8bb1b-1d1c-4d3c-9a77-0f6a0c3d7f10","speed_limit":100,"device_limit":3}]}`},
 		{"users of a node", "GET", v1 + "user?token=token&node_id=1&node_type=vless", "", 200, `{"users":[{"id":1,"uuid":"` + uuid1 + `","speed_limit":null,"device_limit":null}]}`},

@@ -21,6 +21,9 @@ const (
 	Mihomo  = "mihomo"
 	V2Ray   = "v2ray"
 	HAProxy = "haproxy"
+
+	SSLocal   = "ss-local"   // of shadowsocks-libev
+	ObfsLocal = "obfs-local" // of simple-obfs, its plugin
 )
 
 // program is a real client: a Go module of its own below test/clients pins it.

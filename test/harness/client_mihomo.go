@@ -34,6 +34,11 @@ func mihomoProxy(road Road, port uint16, cert *Certificate, lane Lane) JSON {
 	out := JSON{"type": road.Protocol, "server": Loopback, "port": port, "udp": true}
 	sni := "sni"
 	switch road.Protocol {
+	case "shadowsocks":
+		out["type"], out["cipher"], out["password"] = "ss", road.Method, road.ssSecret(lane.User)
+		if road.Obfs {
+			out["plugin"], out["plugin-opts"] = "obfs", JSON{"mode": "http", "host": ServerName}
+		}
 	case "trojan", "anytls", "hysteria2":
 		out["password"] = lane.User.Password
 	case "vless":

@@ -19,6 +19,11 @@ func singBoxConfig(road Road, port uint16, cert *Certificate, lanes []Lane, port
 func singBoxOutbound(road Road, port uint16, cert *Certificate, lane Lane) JSON {
 	out := JSON{"type": road.Protocol, "tag": "out-" + lane.Name, "server": Loopback, "server_port": port}
 	switch road.Protocol {
+	case "shadowsocks":
+		out["method"], out["password"] = road.Method, road.ssSecret(lane.User)
+		if road.Obfs {
+			out["plugin"], out["plugin_opts"] = "obfs-local", "obfs=http;obfs-host="+ServerName
+		}
 	case "trojan", "anytls", "hysteria2":
 		out["password"] = lane.User.Password
 	case "vless":

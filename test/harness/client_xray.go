@@ -30,6 +30,8 @@ func xrayConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports m
 // xraySettings is how one lane logs in.
 func xraySettings(road Road, port uint16, lane Lane) JSON {
 	switch road.Protocol {
+	case "shadowsocks":
+		return JSON{"servers": []JSON{{"address": Loopback, "port": port, "method": road.Method, "password": road.ssSecret(lane.User)}}}
 	case "trojan":
 		return JSON{"servers": []JSON{{"address": Loopback, "port": port, "password": lane.User.Password}}}
 	case "vmess":

@@ -21,8 +21,17 @@ func debianOf(name string) (debian, bool) {
 		return debian{[]string{"v2ray"}, "usr/bin/v2ray", "V2Ray 4.34."}, true
 	case HAProxy:
 		return debian{[]string{"haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"}, "usr/sbin/haproxy", "HAProxy version 2.6."}, true
+	case SSLocal:
+		return debian{append([]string{"shadowsocks-libev"}, libevLibraries()...), "usr/bin/ss-local", "shadowsocks-libev 3.3."}, true
+	case ObfsLocal:
+		return debian{append([]string{"simple-obfs"}, libevLibraries()...), "usr/bin/obfs-local", "simple-obfs 0.0."}, true
 	}
 	return debian{}, false
+}
+
+// libevLibraries are what shadowsocks-libev and its plugin need.
+func libevLibraries() []string {
+	return []string{"libbloom1", "libc-ares2", "libcork16", "libcorkipset1", "libev4", "libjsonparser1.1", "libmbedcrypto7", "libpcre3", "libsodium23"}
 }
 
 // debianBinary returns a program that was unpacked into the cache. The first call downloads its packages
@@ -57,8 +66,11 @@ func debianBinary(name string, p debian) (string, error) {
 		}
 	}
 	cmd := exec.Command(path, "-version")
-	if name == HAProxy {
+	switch name {
+	case HAProxy:
 		cmd = exec.Command(path, "-v")
+	case SSLocal, ObfsLocal:
+		cmd = exec.Command(path, "-h")
 	}
 	cmd.Env = append(os.Environ(), libraries(path)...)
 	out, err := cmd.CombinedOutput()
@@ -75,6 +87,8 @@ func debianBinary(name string, p debian) (string, error) {
 // libraries is the environment that lets a program of debianBinary find its own libraries.
 func libraries(path string) []string {
 	matches, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "../lib/*-linux-gnu*"))
+	old, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "../../lib/*-linux-gnu*"))
+	matches = append(matches, old...)
 	if len(matches) == 0 {
 		return nil
 	}

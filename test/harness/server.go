@@ -41,6 +41,10 @@ type Road struct {
 	Multiplex   bool     // sing-mux is served
 	Multi       bool     // Xray, grpc: several chunks in one message
 	Reality     *Reality // in place of TLS; nil is none
+	Method      string   // Shadowsocks
+	Single      bool     // Shadowsocks: one user without a name
+	PanelKeys   bool     // Shadowsocks 2022: users' keys are those that panels make of uuids
+	Obfs        bool     // Shadowsocks: simple-obfs over HTTP
 }
 
 // Path of the HTTP transports, and the name of the gRPC service.
@@ -74,7 +78,7 @@ func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
 	for _, u := range users {
 		user := JSON{"name": u.Name}
 		switch r.Protocol {
-		case "trojan", "anytls", "hysteria2":
+		case "trojan", "anytls", "hysteria2", "shadowsocks":
 			user["password"] = u.Password
 		case "vmess":
 			user["uuid"], user["alterId"] = u.UUID, u.AlterID
@@ -87,6 +91,9 @@ func (r Road) Inbound(port uint16, cert *Certificate, users []User) JSON {
 		list = append(list, user)
 	}
 	in["users"] = list
+	if r.Protocol == "shadowsocks" {
+		r.shadowsocks(in, users)
+	}
 	if r.TLS {
 		in["tls"] = JSON{"enabled": true, "server_name": ServerName, "certificate_path": cert.CertPath, "key_path": cert.KeyPath}
 	}
@@ -142,6 +149,8 @@ func Run(t testing.TB, name, config string) *Process {
 		args = []string{"-config", config}
 	case Mihomo:
 		args = []string{"-d", filepath.Dir(config), "-f", config}
+	case SSLocal:
+		args = []string{"-c", config}
 	}
 	return Start(t, name, path, args...)
 }
