@@ -20,13 +20,18 @@ const (
 	volume = 128 << 20
 )
 
-// BenchmarkHysteria2 prints the CPU seconds per GB of a download from heki and from sing-box, by one
+// BenchmarkDownload prints the CPU seconds per GB of a download from heki and from sing-box, by one
 // sing-box client in one run. Run it with HEKI_RACE=0.
-func BenchmarkHysteria2(b *testing.B) {
+func BenchmarkDownload(b *testing.B) {
+	for _, protocol := range []string{"hysteria2", "anytls"} {
+		b.Run(protocol, func(b *testing.B) { compare(b, harness.Road{Protocol: protocol, TLS: true}) })
+	}
+}
+
+func compare(b *testing.B, road harness.Road) {
 	if harness.RaceEnabled() {
 		b.Fatal("set HEKI_RACE=0")
 	}
-	road := harness.Road{Protocol: "hysteria2", TLS: true}
 	targets, cert, user := harness.StartTargets(b), harness.NewCertificate(b), harness.Users()[0]
 	var lanes []harness.Lane
 	servers := make(map[string]*harness.Process)
