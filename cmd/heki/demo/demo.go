@@ -121,7 +121,7 @@ func newWorld(dir string) (*world, error) {
 	if w.target, err = newTarget(dir); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(6)
+	ports, err := freePorts(7)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +133,7 @@ func newWorld(dir string) (*world, error) {
 		{ID: 4, Protocol: constant.TypeAnyTLS, Port: ports[3], TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
 		{ID: 5, Protocol: constant.TypeHysteria2, Port: ports[4], TLS: 1, ServerName: serverName, Push: seconds, Pull: seconds},
 		w.target.node(paneltest.Node{ID: 6, Protocol: constant.TypeVLESS, Port: ports[5], Network: "tcp", Push: seconds, Pull: seconds}),
+		{ID: 7, Protocol: constant.TypeShadowsocks, Port: ports[6], Cipher: ssMethod, ServerKey: ssServerKey, Push: seconds, Pull: seconds},
 	}
 	for _, n := range w.nodes {
 		p.SetNode(n)

@@ -22,6 +22,9 @@ func shareLink(n paneltest.Node, u paneltest.User, name string) string {
 	if n.Protocol == constant.TypeVMess {
 		return vmessLink(n, u, title)
 	}
+	if n.Protocol == constant.TypeShadowsocks {
+		return ssLink(n, u, title)
+	}
 	// https://github.com/anytls/anytls-go/blob/main/docs/uri_scheme.md, https://v2.hysteria.network/docs/developers/URI-Scheme
 	if n.Protocol == constant.TypeAnyTLS || n.Protocol == constant.TypeHysteria2 {
 		return (&url.URL{
@@ -120,6 +123,8 @@ func (w *world) writeClient(dir string) (string, error) {
 			out["tls"] = object{"enabled": true, "server_name": n.ServerName, "certificate_path": filepath.Join(dir, certFile)}
 		}
 		switch n.Protocol {
+		case constant.TypeShadowsocks:
+			out["method"], out["password"] = n.Cipher, ssPassword(w.users[0])
 		case constant.TypeTrojan, constant.TypeAnyTLS, constant.TypeHysteria2:
 			out["password"] = w.users[0].UUID
 		default:
