@@ -43,10 +43,10 @@ type Inbound struct {
 	ids        atomic.Uint32
 	wg         sync.WaitGroup // connections
 
-	mu     sync.Mutex
-	open   []*listener
-	conns  map[*quic.Conn]struct{}
-	closed bool
+	mu      sync.Mutex
+	open    []*listener
+	conns   map[*quic.Conn]struct{}
+	retired bool // takes no new connections
 }
 
 // Register adds the type to r. pool holds the sockets of all inbounds of the process.
@@ -157,6 +157,7 @@ func (in *Inbound) Retire() {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.retired = true
 	for _, l := range in.open {
 		l.retire()
 	}
@@ -166,7 +167,6 @@ func (in *Inbound) Retire() {
 func (in *Inbound) Close() error {
 	in.Retire()
 	in.mu.Lock()
-	in.closed = true
 	listeners := in.open
 	in.open = nil
 	for c := range in.conns {
@@ -200,7 +200,7 @@ func (in *Inbound) Wait(ctx context.Context) {
 func (in *Inbound) accept(conn *quic.Conn) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.closed {
+	if in.retired {
 		_ = conn.CloseWithError(codeNoError, "")
 		return
 	}
