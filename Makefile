@@ -26,7 +26,7 @@ build: ## ./heki, static
 
 test: $(if $(filter skip,$(UNIT)),,unit) real ## all tests, then real sing-box, Xray and mihomo clients; UNIT=skip leaves out the first
 
-check: vet lint unit debug fuzz ## all that a change must pass: vet, lint and format, race tests, debug tests, fuzzing
+check: vet lint unit debug ## all that a change must pass: vet, lint and format, race tests with every fuzz seed, debug tests
 
 vet:
 	$(GO) vet ./...
@@ -52,7 +52,7 @@ unit: deps ## unit tests under the race detector, in random order
 debug: ## the same with sing's buffer leak detector
 	$(GO) test -tags debug ./...
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## search with every fuzz target for FUZZTIME; commit what it finds as a seed
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' .ci/fuzz
 
 real: deps ## sing-box, Xray and mihomo against a real heki; builds them once (minutes)
