@@ -227,7 +227,7 @@ func TestAddresses(t *testing.T) {
 	p := shared("none", "auth_chain_a", "plain", option.SSRProtocol)
 	u, m := user(0)
 	u.IPLimit = 1
-	n := start(t, &option.ShadowsocksR{SSRPort: p, CIDLimit: &no}, u)
+	n := start(t, &option.ShadowsocksR{SSRPort: p, SSRSharing: option.SSRSharing{CIDLimit: &no}}, u)
 	c, dst := newClient(t, p), echo(t)
 	for c.id = 1; c.id < 4; c.id++ {
 		if open(t, n.Addresses()[0], c, u.Account, dst) == nil {
@@ -323,7 +323,7 @@ func TestUDP(t *testing.T) {
 	} {
 		t.Run(tt.p.Method+" "+tt.p.Protocol, func(t *testing.T) {
 			u, _ := user(0)
-			n := start(t, &option.ShadowsocksR{SSRPort: tt.p, ObfsUDP: tt.udp}, u)
+			n := start(t, &option.ShadowsocksR{SSRPort: tt.p, SSRSharing: option.SSRSharing{ObfsUDP: tt.udp}}, u)
 			c := newClient(t, tt.p)
 			key := c.codec.UserKey(u.Password)
 			if tt.p.Mode == option.SSRSingleUser {

@@ -103,7 +103,7 @@ func (c client) protocol() inboundtest.Protocol {
 		Type:     constant.TypeShadowsocksR,
 		Register: Register,
 		Options: func(s option.Stream) option.InboundOptions {
-			return &option.ShadowsocksR{Stream: s, SSRPort: c.SSRPort, MuRegex: ssr.DefaultHostPattern, MuSuffix: ssr.DefaultHostSuffix}
+			return &option.ShadowsocksR{Stream: s, SSRPort: c.SSRPort, SSRSharing: option.SSRSharing{MuRegex: ssr.DefaultHostPattern, MuSuffix: ssr.DefaultHostSuffix}}
 		},
 		Account: account,
 		Header:  c.header,

@@ -101,8 +101,9 @@ func (in *Inbound) ownPortsLocked(own []*adapter.User, sets map[*port]*set) map[
 		}
 		taken[u.Port] = u.Name
 		at := place{u.Port, option.SSRPort{
-			Method: u.SSR.Method, Password: u.Password, Protocol: u.SSR.Protocol, ProtocolParam: u.SSR.ProtocolParam,
-			Obfs: u.SSR.Obfs, ObfsParam: u.SSR.ObfsParam, Mode: option.SSRSingleUser,
+			Method: option.SSRName(u.SSR.Method), Password: u.Password,
+			Protocol: option.SSRName(u.SSR.Protocol), ProtocolParam: u.SSR.ProtocolParam,
+			Obfs: option.SSRName(u.SSR.Obfs), ObfsParam: u.SSR.ObfsParam, Mode: option.SSRSingleUser,
 		}}
 		p := in.ports[at]
 		if p == nil {
