@@ -27,6 +27,7 @@ type Node struct {
 	Listen     string   `json:"listen,omitempty"` // an address; empty, :: and 0.0.0.0 leave it to the operator
 	TLS        TLSKind  `json:"tls,omitempty"`
 	ServerName string   `json:"server_name,omitempty"`
+	Cert       *Cert    `json:"cert,omitempty"`    // with TLSOn
 	Reality    *Reality `json:"reality,omitempty"` // with TLSReality
 	Carrier
 	Multiplex bool    `json:"multiplex,omitempty"` // clients use sing-mux
@@ -59,6 +60,14 @@ type Carrier struct {
 	Paths       []string `json:"paths,omitempty"` // tcp_http_header, instead of path
 	Host        string   `json:"host,omitempty"`
 	ServiceName string   `json:"service_name,omitempty"` // grpc
+}
+
+// Cert is what the panel says about the certificate. The operator's own wins.
+type Cert struct {
+	Mode      string `json:"mode,omitempty"` // file; other ways of getting one are the operator's
+	Path      string `json:"path,omitempty"`
+	KeyPath   string `json:"key_path,omitempty"`
+	RejectSNI bool   `json:"reject_unknown_sni,omitempty"`
 }
 
 // Reality is what the panel says about REALITY, with TLSReality.

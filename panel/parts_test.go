@@ -76,6 +76,13 @@ func TestBuild(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	files := &Node{Protocol: "trojan", Port: 1, TLS: TLSOn, Cert: &Cert{Mode: "file", Path: "/c", KeyPath: "/k", RejectSNI: true}}
+	if o := build("t", files, option.Stream{}).Options.(*option.Trojan).TLS; o.CertificatePath != "/c" || o.KeyPath != "/k" || !o.RejectUnknownSNI {
+		t.Errorf("the panel's certificate: %+v", o)
+	}
+	if o := build("t", files, local).Options.(*option.Trojan).TLS; o.CertificatePath != "c" || o.KeyPath != "k" {
+		t.Errorf("the operator's certificate lost: %+v", o)
+	}
 	if local.TLS.Enabled || local.TLS.ServerName != "" {
 		t.Error("the configuration was written to")
 	}

@@ -198,7 +198,7 @@ func (a *actor) rebuild(in option.Inbound, p *meter.Plan) error {
 		a.say(slog.LevelInfo, "serving %s on port %d; %s", describe(a.node), a.node.Port, p)
 		return nil
 	}
-	err = fmt.Errorf("serve %s on port %d: %w", describe(a.node), a.node.Port, err)
+	err = fmt.Errorf("serve %s on port %d: %w%s", describe(a.node), a.node.Port, err, a.node.Cert.hint())
 	if a.manager == nil {
 		p.Abort()
 		return err

@@ -69,6 +69,11 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		c.tls = named(it, name, phpjson.Int)
 	case "tls_settings":
 		c.settings.read(it)
+	case "cert_config":
+		phpjson.Object(it, func(name string) bool {
+			certMember(it, name, &c.settings.cert)
+			return true
+		})
 	case "server_name":
 		c.node.ServerName = phpjson.Text(it)
 	case "flow":

@@ -186,6 +186,14 @@ func TestParseProtocols(t *testing.T) {
 			},
 		},
 		{
+			"a certificate in files", `{"protocol":"trojan","server_port":443,"network":"tcp","tls":1,"tls_settings":{"server_name":"a","cert_mode":"file","cert_file":"/c.pem","key_file":"/k.pem","reject_unknown_sni":"1"}` + tail, "",
+			panel.Node{Protocol: "trojan", Port: 443, Carrier: panel.Carrier{Network: "tcp"}, TLS: panel.TLSOn, ServerName: "a", Cert: &panel.Cert{Mode: "file", Path: "/c.pem", KeyPath: "/k.pem", RejectSNI: true}},
+		},
+		{
+			"XBoard's cert_config", `{"protocol":"anytls","server_port":443,"cert_config":{"cert_mode":"dns","domain":"a.com","provider":"cloudflare","env":{"A":"b"}}` + tail, "",
+			panel.Node{Protocol: "anytls", Port: 443, TLS: panel.TLSOn, Cert: &panel.Cert{Mode: "dns"}},
+		},
+		{
 			"xiaov2board's version 2", `{"listen_ip":"0.0.0.0","server_port":8443,"network":"tcp","network_settings":{"acceptProxyProtocol":false},"protocol":"anytls","tls":1,"tls_settings":{"server_name":"a.example.com"},"encryption":null,"flow":null,"cipher":null,"up_mbps":0,"down_mbps":0,"obfs":null,"obfs_password":null,"padding_scheme":null,"ignore_client_bandwidth":true,"base_config":{"push_interval":60,"pull_interval":30,"node_report_min_traffic":10,"device_online_min_traffic":"2"}}`, "",
 			panel.Node{Protocol: "anytls", Port: 8443, Listen: "0.0.0.0", TLS: panel.TLSOn, ServerName: "a.example.com", IgnoreClientBandwidth: true, MinTraffic: 10000, MinOnline: 2000},
 		},

@@ -90,8 +90,13 @@ func (c *config) finish(kind string) (*panel.Node, error) {
 	}
 	n.Port = uint16(c.port)
 	n.ServerName = cmp.Or(n.ServerName, c.settings.serverName)
-	if n.TLS == panel.TLSReality {
+	switch n.TLS {
+	case panel.TLSReality:
 		n.Reality = c.settings.reality()
+	case panel.TLSOn:
+		if cert := c.settings.cert; cert != (panel.Cert{}) {
+			n.Cert = &cert
+		}
 	}
 	return n, nil
 }

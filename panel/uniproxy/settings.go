@@ -74,6 +74,9 @@ type tlsSettings struct {
 	privateKey string
 	shortID    string
 	xver       int64
+	names      []string // server_names, short_ids: xiaov2board's version 2
+	shortIDs   []string
+	cert       panel.Cert
 }
 
 func (t *tlsSettings) read(it *jsoniter.Iterator) {
@@ -91,11 +94,31 @@ func (t *tlsSettings) read(it *jsoniter.Iterator) {
 			t.shortID = phpjson.Text(it)
 		case "xver":
 			t.xver = named(it, "tls_settings.xver", phpjson.Int)
+		case "server_names":
+			t.names = phpjson.Texts(it)
+		case "short_ids":
+			t.shortIDs = phpjson.Texts(it)
 		default:
-			it.Skip()
+			certMember(it, name, &t.cert)
 		}
 		return true
 	})
+}
+
+// certMember reads what tls_settings and XBoard's cert_config say about the certificate.
+func certMember(it *jsoniter.Iterator, name string, c *panel.Cert) {
+	switch name {
+	case "cert_mode", "mode":
+		c.Mode = strings.ToLower(phpjson.Text(it))
+	case "cert_file", "cert_path":
+		c.Path = phpjson.Text(it)
+	case "key_file", "key_path":
+		c.KeyPath = phpjson.Text(it)
+	case "reject_unknown_sni":
+		c.RejectSNI = phpjson.Bool(it)
+	default:
+		it.Skip()
+	}
 }
 
 // reality is what the settings say where tls is 2. Node.Check and the inbound judge it.
@@ -108,6 +131,12 @@ func (t *tlsSettings) reality() *panel.Reality {
 	r.ServerPort = cmp.Or(r.ServerPort, https)
 	if t.serverName != "" {
 		r.ServerNames = []string{t.serverName}
+	}
+	if len(t.names) > 0 {
+		r.ServerNames = t.names
+	}
+	if len(t.shortIDs) > 0 {
+		r.ShortIDs = t.shortIDs
 	}
 	return r
 }
