@@ -71,5 +71,6 @@ func main() {
 	trojan.WritePacket(&s, packet("other"), M.ParseSocksaddr("[2001:db8::1]:54"))
 	s.dump("trojan", "sing-udp-frame-ipv6")
 	singmuxVectors()
+	shadowsocksVectors(&s)
 	vmessVectors(&s, "66ad4540-b58c-4ad2-9926-ea63445a9b57")
 }
