@@ -107,7 +107,7 @@ var anyValue = []string{
 	"Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
 	"Reality.Enabled", "Hysteria2.IgnoreClientBandwidth", "Hysteria2.MasqueradePort", "Hysteria2Obfs.Password", "Masquerade.RewriteHost", "Masquerade.Content",
 	"SSRPort.Password", "SSRPort.ProtocolParam", "SSRPort.ObfsParam", "SSRUser.Password", "SSRUser.ProtocolParam", "SSRUser.ObfsParam",
-	"ShadowsocksR.MuRegex", "ShadowsocksR.MuSuffix", "ShadowsocksR.CIDLimit", "ShadowsocksR.ObfsUDP", "SSRExtraPort.ListenPort", "SSRUser.ListenPort",
+	"SSRSharing.MuRegex", "SSRSharing.MuSuffix", "SSRSharing.CIDLimit", "SSRSharing.ObfsUDP", "SSRExtraPort.ListenPort", "SSRUser.ListenPort",
 	"Listen.ListenPort", "Server.ServerPort", "RealityTarget.ServerPort", // but 0, which TestMessages has
 }
 

@@ -10,14 +10,19 @@ import (
 type ShadowsocksR struct {
 	Stream
 	Packet
-	SSRPort                 // the inbound's own port
-	Ports    []SSRExtraPort `json:"ports,omitempty"`     // more ports of the same users
-	MuRegex  string         `json:"mu_regex,omitempty"`  // a user's host in mode obfs; default "%5m%id.%suffix"
-	MuSuffix string         `json:"mu_suffix,omitempty"` // default "microsoft.com"
+	SSRSharing
+	SSRPort                // the inbound's own port
+	Ports   []SSRExtraPort `json:"ports,omitempty"` // more ports of the same users
+	Users   []SSRUser      `json:"users,omitempty"` // empty when a panel feeds the inbound
+}
+
+// SSRSharing is what ports that users share have in common. A panel does not say it.
+type SSRSharing struct {
+	MuRegex  string `json:"mu_regex,omitempty"`  // a user's host in mode obfs; default "%5m%id.%suffix"
+	MuSuffix string `json:"mu_suffix,omitempty"` // default "microsoft.com"
 	// CIDLimit counts devices by the client ids of the protocol in mode protocol, not by address.
-	CIDLimit *bool     `json:"ssr_cid_limit,omitempty"` // default true
-	ObfsUDP  bool      `json:"ss_obfs_udp,omitempty"`   // mode obfs with origin: relay UDP, which names no user
-	Users    []SSRUser `json:"users,omitempty"`         // empty when a panel feeds the inbound
+	CIDLimit *bool `json:"ssr_cid_limit,omitempty"` // default true
+	ObfsUDP  bool  `json:"ss_obfs_udp,omitempty"`   // mode obfs with origin: relay UDP, which names no user
 }
 
 // SSRPort is how a port speaks, and how it tells users apart.
@@ -92,8 +97,18 @@ func SSRProtocols() []string { return slices.Clone(ssrProtocols) }
 // SSRObfsNames returns the obfs.
 func SSRObfsNames() []string { return slices.Clone(ssrObfs) }
 
+// SSRName is the name of the layer that panels call name. They mark servers that take clients without the
+// layer too, of which they have none, and a way of clients to hurry, which every server takes.
+func SSRName(name string) string {
+	name = strings.TrimSuffix(strings.ToLower(name), "_compatible")
+	if name == "tls1.2_ticket_fastauth" {
+		return "tls1.2_ticket_auth"
+	}
+	return name
+}
+
 // CountsClients says whether devices are client ids, where the protocol names the user.
-func (s *ShadowsocksR) CountsClients() bool { return s.CIDLimit == nil || *s.CIDLimit }
+func (s *SSRSharing) CountsClients() bool { return s.CIDLimit == nil || *s.CIDLimit }
 
 // Validate fills defaults and reports every mistake at once. The mistakes never show a password.
 func (s *ShadowsocksR) Validate(at Path) error {

@@ -80,6 +80,9 @@ func (p *Panel) Validate(at Path) error {
 		n := &p.Nodes[i]
 		in := at.Key("nodes").Index(i)
 		r.join(n.Validate(in))
+		if n.SSRSharing != (SSRSharing{}) && !p.mayHaveSSR() {
+			r.add(in, "has settings of ShadowsocksR (mu_regex, mu_suffix, ssr_cid_limit, ss_obfs_udp), which %s has not", p.Type)
+		}
 		if j, twice := first[n.ID]; twice && n.ID > 0 {
 			r.add(in.Key("id"), "%d is also the id of %s; a node stands once", n.ID, at.Key("nodes").Index(j))
 			continue
@@ -87,6 +90,11 @@ func (p *Panel) Validate(at Path) error {
 		first[n.ID] = i
 	}
 	return r.err()
+}
+
+// mayHaveSSR says whether the panel may have ShadowsocksR nodes.
+func (p *Panel) mayHaveSSR() bool {
+	return p.Type == "" || p.Type == constant.PanelSSPanel || p.Type == constant.PanelLocal
 }
 
 func wrap(at Path, err error) error {

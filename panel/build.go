@@ -12,9 +12,9 @@ import (
 // build makes the inbound that serves n: the panel rules protocol, port, transport and TLS kind, the
 // operator's local settings fill the rest. Nothing in the result is shared with local.
 // The limits stay out, as the node's books apply them, but for what an inbound itself applies.
-func build(tag string, n *Node, local option.Stream) option.Inbound {
+func build(tag string, n *Node, local option.PanelNode) option.Inbound {
 	in := option.Inbound{Type: n.Protocol, Tag: tag}
-	s := stream(n, local)
+	s := stream(n, local.Stream)
 	switch n.Protocol {
 	case constant.TypeShadowsocks:
 		s.UDPProxyProtocol = local.UDPProxyProtocol
@@ -22,6 +22,12 @@ func build(tag string, n *Node, local option.Stream) option.Inbound {
 			s.Limits = &option.Limits{InvalidAccess: local.Limits.InvalidAccess}
 		}
 		in.Options = &option.Shadowsocks{Stream: s, Method: n.Cipher, Password: n.ServerKey, Obfs: obfs(n.Obfs)}
+	case constant.TypeShadowsocksR:
+		s.UDPProxyProtocol = local.UDPProxyProtocol
+		s.Multiplex = nil // defaults may have it for other nodes' sake
+		o := &option.ShadowsocksR{Stream: s, SSRSharing: local.SSRSharing, Ports: slices.Clone(n.Ports)}
+		o.Mode = option.SSRMultiPort
+		in.Options = o
 	case constant.TypeTrojan:
 		in.Options = &option.Trojan{Stream: s}
 	case constant.TypeHysteria2:

@@ -24,7 +24,7 @@ func shapeOf(protocol string) (shape, bool) {
 	switch protocol {
 	case constant.TypeVLESS, constant.TypeTrojan:
 		return shape{networks: every, tls: []TLSKind{TLSOff, TLSOn, TLSReality}}, true
-	case constant.TypeShadowsocks:
+	case constant.TypeShadowsocks, constant.TypeShadowsocksR:
 		return shape{tls: []TLSKind{TLSOff}}, true
 	case constant.TypeHysteria2:
 		return shape{tls: []TLSKind{TLSOn}}, true
@@ -68,14 +68,28 @@ func (n *Node) Check(id int64) error {
 	if err := n.checkListen(id); err != nil {
 		return err
 	}
-	if n.Port == 0 {
-		return fmt.Errorf("node %d: port is 0, must be 1 to 65535", id)
+	if err := n.checkPort(id); err != nil {
+		return err
 	}
 	if n.Flow != "" && (n.Flow != FlowVision || n.Protocol != constant.TypeVLESS) {
 		return fmt.Errorf("node %d uses flow %q, which this version does not serve", id, n.Flow)
 	}
 	if n.Flow != "" && (n.Network != constant.TransportTCP || n.TLS == TLSOff) {
 		return fmt.Errorf("node %d: flow %s needs TLS or REALITY right on TCP; set the node's network to tcp and its tls to 1 or 2, or remove the flow", id, n.Flow)
+	}
+	return nil
+}
+
+// checkPort: a ShadowsocksR node has ports, each with its own way to speak.
+func (n *Node) checkPort(id int64) error {
+	several := n.Protocol == constant.TypeShadowsocksR
+	switch {
+	case several && n.Port != 0:
+		return fmt.Errorf("node %d: port is %d, but %s has ports, and its users have", id, n.Port, n.Protocol)
+	case !several && n.Port == 0:
+		return fmt.Errorf("node %d: port is 0, must be 1 to 65535", id)
+	case !several && len(n.Ports) > 0:
+		return fmt.Errorf("node %d has ports, which only %s has; write port", id, constant.TypeShadowsocksR)
 	}
 	return nil
 }

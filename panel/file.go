@@ -53,17 +53,29 @@ type FileNode struct {
 // FileUser is one user of a File.
 type FileUser struct {
 	ID        int64   `json:"id"`
-	Name      string  `json:"name,omitempty"` // default the id
-	UUID      string  `json:"uuid"`
+	Name      string  `json:"name,omitempty"`             // default the id
+	UUID      string  `json:"uuid,omitempty"`             // required without password
 	Password  string  `json:"password,omitempty"`         // default the uuid's text, as on v2board and XBoard
 	Flow      string  `json:"flow,omitempty"`             // default the node's
 	SpeedMbps float64 `json:"speed_limit_mbps,omitempty"` // each way; 0 is unlimited
 	IPLimit   int     `json:"ip_limit,omitempty"`
 	ConnLimit int     `json:"conn_limit,omitempty"`
 
+	Port uint16 `json:"port,omitempty"` // ShadowsocksR: the user's own
+	FileSSR
+
 	// A local panel leaves a user out who is over one of these; in snapshots they are not written.
 	Quota   int64      `json:"quota_bytes,omitempty"` // up and down together over all nodes; 0 is unlimited
 	Expires *time.Time `json:"expires,omitempty"`     // RFC 3339
+}
+
+// FileSSR is how the port of a ShadowsocksR user speaks, and what the user's host is made of.
+type FileSSR struct {
+	Method        string `json:"method,omitempty"`
+	Protocol      string `json:"protocol,omitempty"`
+	ProtocolParam string `json:"protocol_param,omitempty"`
+	Obfs          string `json:"obfs,omitempty"`
+	ObfsParam     string `json:"obfs_param,omitempty"`
 }
 
 // node returns the settings in the form that clients return.
@@ -90,7 +102,7 @@ func (f *File) Find(id int64) (*Node, []adapter.Account, error) {
 		} else {
 			at = fmt.Sprintf("nodes[%d].users", i)
 		}
-		accounts, err := accountsOf(users, n.Flow, at)
+		accounts, err := accountsOf(users, n, at)
 		return n, accounts, err
 	}
 	return nil, nil, fmt.Errorf("has no node %d", id)
@@ -107,14 +119,14 @@ func (f *File) UsersOf(id int64) []FileUser {
 }
 
 // accountsOf turns file users into accounts and reports every mistake, up to a few.
-func accountsOf(users []FileUser, flow, at string) ([]adapter.Account, error) {
+func accountsOf(users []FileUser, n *Node, at string) ([]adapter.Account, error) {
 	const most = 10
 	var errs []error
 	accounts := make([]adapter.Account, 0, len(users))
 	first := make(map[int64]int, len(users))
 	for i := range users {
 		u := &users[i]
-		a, err := u.account(flow)
+		a, err := u.account(n)
 		j, twice := first[u.ID]
 		switch {
 		case err != nil:
@@ -135,19 +147,21 @@ func accountsOf(users []FileUser, flow, at string) ([]adapter.Account, error) {
 	return accounts, nil
 }
 
-func (u *FileUser) account(flow string) (adapter.Account, error) {
+func (u *FileUser) account(n *Node) (adapter.Account, error) {
 	a := adapter.Account{
-		ID: u.ID, Name: u.Name, Password: u.Password, Flow: u.Flow,
+		ID: u.ID, Name: u.Name, Password: u.Password, Flow: u.Flow, AlterID: n.AlterID, Port: u.Port, SSR: adapter.SSR(u.FileSSR),
 		SpeedBytes: option.MbpsToBytes(u.SpeedMbps), IPLimit: u.IPLimit, ConnLimit: u.ConnLimit,
 	}
 	if u.ID <= 0 {
 		return a, fmt.Errorf("id: is %d, must be 1 or more", u.ID)
 	}
-	id, err := option.ParseUUID(u.UUID)
-	if err != nil {
-		return a, fmt.Errorf("uuid: %w", err)
+	if u.UUID != "" || u.Password == "" {
+		id, err := option.ParseUUID(u.UUID)
+		if err != nil {
+			return a, fmt.Errorf("uuid: %w", err)
+		}
+		a.UUID = id
 	}
-	a.UUID = id
 	if a.Name == "" {
 		a.Name = strconv.FormatInt(u.ID, 10)
 	}
@@ -155,7 +169,7 @@ func (u *FileUser) account(flow string) (adapter.Account, error) {
 		a.Password = u.UUID
 	}
 	if a.Flow == "" {
-		a.Flow = flow
+		a.Flow = n.Flow
 	}
 	if a.Flow != "" && a.Flow != FlowVision {
 		return a, fmt.Errorf("flow: is %.32q, must be empty or %s", a.Flow, FlowVision)
@@ -175,8 +189,11 @@ func fileOf(id int64, n *Node, accounts []adapter.Account, now time.Time) *File 
 	}
 	for i, a := range accounts {
 		u := FileUser{
-			ID: a.ID, UUID: uuid.UUID(a.UUID).String(), SpeedMbps: float64(a.SpeedBytes) / bytesPerMbit,
-			IPLimit: a.IPLimit, ConnLimit: a.ConnLimit,
+			ID: a.ID, SpeedMbps: float64(a.SpeedBytes) / bytesPerMbit,
+			IPLimit: a.IPLimit, ConnLimit: a.ConnLimit, Port: a.Port, FileSSR: FileSSR(a.SSR),
+		}
+		if a.UUID != [16]byte{} || a.Password == "" {
+			u.UUID = uuid.UUID(a.UUID).String()
 		}
 		if a.Name != strconv.FormatInt(a.ID, 10) {
 			u.Name = a.Name

@@ -1,8 +1,12 @@
 package panel
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
+	"heki/constant"
 	"heki/option"
 )
 
@@ -22,8 +26,8 @@ const FlowVision = option.FlowVision
 // Node is what a panel says about one node, in the words of all panels. Members that the protocol does
 // not have stay empty. It is also the "nodes" entry of a snapshot and of a local panel's file.
 type Node struct {
-	Protocol   string   `json:"protocol"` // constant.Type…
-	Port       uint16   `json:"port"`
+	Protocol   string   `json:"protocol"`         // constant.Type…
+	Port       uint16   `json:"port,omitempty"`   // 0 with ShadowsocksR alone
 	Listen     string   `json:"listen,omitempty"` // an address; empty, :: and 0.0.0.0 leave it to the operator
 	TLS        TLSKind  `json:"tls,omitempty"`
 	ServerName string   `json:"server_name,omitempty"`
@@ -44,12 +48,32 @@ type Node struct {
 	IgnoreClientBandwidth bool     `json:"ignore_client_bandwidth,omitempty"`
 	PaddingScheme         []string `json:"padding_scheme,omitempty"` // AnyTLS; empty is the default one
 
+	Ports []option.SSRExtraPort `json:"ports,omitempty"` // ShadowsocksR: those that users share; they may have own ones
+
 	MinTraffic int64 `json:"min_traffic,omitempty"` // bytes of a user below which a report waits
 	MinOnline  int64 `json:"min_online,omitempty"`  // bytes below which a user is not reported online
 
 	SpeedBytes int64         `json:"-"` // bytes per second of all users together; 0 is unlimited
 	Pull       time.Duration `json:"-"` // the panel's wish; 0 is none
 	Push       time.Duration `json:"-"`
+}
+
+// place says where it listens.
+func (n *Node) place() string {
+	if n.Protocol != constant.TypeShadowsocksR {
+		return fmt.Sprintf("port %d", n.Port)
+	}
+	shared := make([]string, len(n.Ports))
+	for i, p := range n.Ports {
+		shared[i] = strconv.Itoa(int(p.ListenPort))
+	}
+	switch len(shared) {
+	case 0:
+		return "ports of its users"
+	case 1:
+		return "port " + shared[0]
+	}
+	return "ports " + strings.Join(shared, ", ")
 }
 
 // Carrier is what carries a protocol over streams. Hosts are what clients behind a CDN send; they are

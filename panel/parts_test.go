@@ -47,7 +47,7 @@ func TestBackoffTimes(t *testing.T) {
 
 // TestBuild: the panel rules, the operator fills, and nothing is shared with the configuration.
 func TestBuild(t *testing.T) {
-	local := option.Stream{TLS: &option.TLS{CertificatePath: "c", KeyPath: "k"}, Limits: &option.Limits{UserIPs: 1}}
+	local := option.PanelNode{Stream: option.Stream{TLS: &option.TLS{CertificatePath: "c", KeyPath: "k"}, Limits: &option.Limits{UserIPs: 1}}}
 	local.Listen.Listen = option.Listable[string]{"203.0.113.7"}
 	plain := build("t", &Node{Protocol: "vless", Port: 80, ServerName: "x"}, local).Options.(*option.VLESS)
 	if plain.TLS != nil || plain.Limits != nil || plain.Transport != nil || plain.ListenPort != 80 || plain.Stream.Listen.Listen[0] != "203.0.113.7" {
@@ -77,7 +77,7 @@ func TestBuild(t *testing.T) {
 		}
 	}
 	files := &Node{Protocol: "trojan", Port: 1, TLS: TLSOn, Cert: &Cert{Mode: "file", Path: "/c", KeyPath: "/k", RejectSNI: true}}
-	if o := build("t", files, option.Stream{}).Options.(*option.Trojan).TLS; o.CertificatePath != "/c" || o.KeyPath != "/k" || !o.RejectUnknownSNI {
+	if o := build("t", files, option.PanelNode{}).Options.(*option.Trojan).TLS; o.CertificatePath != "/c" || o.KeyPath != "/k" || !o.RejectUnknownSNI {
 		t.Errorf("the panel's certificate: %+v", o)
 	}
 	if o := build("t", files, local).Options.(*option.Trojan).TLS; o.CertificatePath != "c" || o.KeyPath != "k" {
@@ -97,7 +97,7 @@ func TestBuildReality(t *testing.T) {
 	if err := n.Check(3); err != nil {
 		t.Fatal(err)
 	}
-	local := option.Stream{TLS: &option.TLS{CertificatePath: "c", KeyPath: "k", Reality: &option.Reality{MaxTimeDifference: option.Duration(time.Minute)}}}
+	local := option.PanelNode{Stream: option.Stream{TLS: &option.TLS{CertificatePath: "c", KeyPath: "k", Reality: &option.Reality{MaxTimeDifference: option.Duration(time.Minute)}}}}
 	in := build("t", n, local)
 	if err := in.Options.Validate(""); err != nil {
 		t.Fatal(err)

@@ -184,8 +184,10 @@ func (a *actor) apply() error {
 
 // build makes the inbound that is wanted now.
 func (a *actor) build() option.Inbound {
-	local := a.entry().stream
-	local.Limits = &a.entry().limits
+	e := a.entry()
+	local := e.node
+	local.Stream = e.stream
+	local.Limits = &e.limits
 	return build(a.tag, a.node, local)
 }
 
@@ -195,10 +197,10 @@ func (a *actor) rebuild(in option.Inbound, p *meter.Plan) error {
 	if err == nil {
 		a.manager, a.inbound, a.rules = manager, in, nil
 		p.Commit()
-		a.say(slog.LevelInfo, "serving %s on port %d; %s", describe(a.node), a.node.Port, p)
+		a.say(slog.LevelInfo, "serving %s on %s; %s", describe(a.node), a.node.place(), p)
 		return nil
 	}
-	err = fmt.Errorf("serve %s on port %d: %w%s", describe(a.node), a.node.Port, err, a.node.Cert.hint())
+	err = fmt.Errorf("serve %s on %s: %w%s", describe(a.node), a.node.place(), err, a.node.Cert.hint())
 	if a.manager == nil {
 		p.Abort()
 		return err
