@@ -1,11 +1,11 @@
 package meter
 
 import (
-	"strings"
 	"cmp"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"

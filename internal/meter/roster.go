@@ -11,10 +11,13 @@ import (
 type Roster struct {
 	books *Node
 	users map[userKey]*adapter.User // published
+	order []*adapter.User           // the same as they were given
 }
 
 // NewRoster returns an empty set whose meters are in books.
-func NewRoster(books *Node) *Roster { return &Roster{books: books} }
+func NewRoster(books *Node) *Roster {
+	return &Roster{books: books, users: make(map[userKey]*adapter.User)}
+}
 
 // Len returns the number of published users.
 func (r *Roster) Len() int { return len(r.users) }
@@ -25,35 +28,66 @@ type Plan struct {
 	Added, Changed, Removed int
 
 	roster *Roster
-	users  []*adapter.User           // the whole new set, in the given order
-	byKey  map[userKey]*adapter.User // the same
-	tune   []*adapter.User           // same credential, other limits
-	fresh  []*Meter                  // made for this plan: nobody uses them yet
-	gone   []adapter.Meter           // of removed users and of old credentials
+	users  []*adapter.User // the whole new set, in the given order
+	put    []*adapter.User // those of them who are new or changed
+	leave  []userKey       // of who is removed
+	tune   []*adapter.User // same credential, other limits
+	fresh  []*Meter        // made for this plan: nobody uses them yet
+	gone   []adapter.Meter // of removed users and of old credentials
 }
 
 // Plan compares accounts, which are unique by id or, without one, by name, with what is published. An
 // unchanged user stays the same *adapter.User, so that inbounds reuse what they derived from it; a
 // changed one keeps its meter unless its credential changed.
+//
+// Panels give their users in the same order each time: most are found without asking the map.
 func (r *Roster) Plan(accounts []adapter.Account) *Plan {
-	p := &Plan{
-		roster: r,
-		users:  make([]*adapter.User, 0, len(accounts)),
-		byKey:  make(map[userKey]*adapter.User, len(accounts)),
-	}
-	for _, a := range accounts {
+	p := &Plan{roster: r, users: make([]*adapter.User, 0, len(accounts))}
+	stay := 0
+	for i, a := range accounts {
 		key := keyOf(a.ID, a.Name)
-		u := p.user(r.users[key], a)
-		p.users = append(p.users, u)
-		p.byKey[key] = u
-	}
-	for key, u := range r.users {
-		if p.byKey[key] == nil {
-			p.gone = append(p.gone, u.Meter)
-			p.Removed++
+		was := r.at(i, key)
+		if was == nil {
+			was = r.users[key]
 		}
+		if was != nil {
+			stay++
+		}
+		u := p.user(was, a)
+		if u != was {
+			p.put = append(p.put, u)
+		}
+		p.users = append(p.users, u)
+	}
+	if p.Removed = len(r.users) - stay; p.Removed > 0 {
+		p.findLeavers()
 	}
 	return p
+}
+
+// at is the published user in that place, if it is the one with the key.
+func (r *Roster) at(i int, key userKey) *adapter.User {
+	if i >= len(r.order) {
+		return nil
+	}
+	if u := r.order[i]; keyOf(u.ID, u.Name) == key {
+		return u
+	}
+	return nil
+}
+
+// findLeavers notes who is published and not wanted any more.
+func (p *Plan) findLeavers() {
+	wanted := make(map[userKey]struct{}, len(p.users))
+	for _, u := range p.users {
+		wanted[keyOf(u.ID, u.Name)] = struct{}{}
+	}
+	for key, u := range p.roster.users {
+		if _, ok := wanted[key]; !ok {
+			p.gone = append(p.gone, u.Meter)
+			p.leave = append(p.leave, key)
+		}
+	}
 }
 
 // user is the one to publish for a.
@@ -105,7 +139,14 @@ func (p *Plan) Commit() {
 	for _, m := range p.gone {
 		meterOf(m).Kick()
 	}
-	p.roster.users = p.byKey
+	r := p.roster
+	for _, key := range p.leave {
+		delete(r.users, key)
+	}
+	for _, u := range p.put {
+		r.users[keyOf(u.ID, u.Name)] = u
+	}
+	r.order = p.users
 }
 
 // meterOf returns the concrete meter: a roster's users have no other kind.
