@@ -56,7 +56,9 @@ fuzz: ## search with every fuzz target for FUZZTIME; commit what it finds as a s
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' .ci/fuzz
 
 real: deps ## sing-box, Xray and mihomo against a real heki; builds them once (minutes)
-	$(GO) -C test test -count=1 -timeout 30m ./...
+	@report=$$(mktemp) && trap 'rm -f "$$report"' EXIT && \
+	echo '$(GO) -C test test -count=1 -timeout 30m ./...' && \
+	HEKI_TEST_REPORT=$$report $(GO) -C test test -count=1 -timeout 30m ./...; code=$$?; cat "$$report"; exit $$code
 
 bench: ## all benchmarks; BENCH picks by name
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		parallel.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
 	}
 	code := m.Run()
+	harness.Repeated()
 	harness.RemoveHekiBinary()
 	os.Exit(code)
 }

@@ -132,7 +132,12 @@ func testCell(t *testing.T, client string, road harness.Road) {
 	testLanes(t, client, road, harness.Users(), lanes(client, road))
 }
 
+// testLanes drives one server with all lanes of one client.
 func testLanes(t *testing.T, client string, road harness.Road, users []harness.User, ls []lane) {
+	harness.Twice(t, func(t testing.TB) { runLanes(t, client, road, users, ls) })
+}
+
+func runLanes(t testing.TB, client string, road harness.Road, users []harness.User, ls []lane) {
 	targets := harness.StartTargets(t)
 	cert := harness.NewCertificate(t)
 	port := harness.FreePort(t)
@@ -150,14 +155,14 @@ func testLanes(t *testing.T, client string, road harness.Road, users []harness.U
 		harness.CheckRefused(t, c.Socks(wrong.Name), targets)
 	}()
 	for _, l := range ls {
-		t.Run(l.Name, func(t *testing.T) {
+		harness.Part(t, l.Name, func(t testing.TB) {
 			socks := c.Socks(l.Name)
 			way := wayOf(client, road, l, socks)
 			if l.tcp {
 				harness.CheckTCP(t, way, targets, cmp.Or(l.size, full))
-				t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, targets, 40) })
+				harness.Part(t, "parallel", func(t testing.TB) { harness.CheckParallel(t, way, targets, 40) })
 			}
-			t.Run("udp", func(t *testing.T) { harness.CheckUDP(t, socks, targets, l.udp) })
+			harness.Part(t, "udp", func(t testing.TB) { harness.CheckUDP(t, socks, targets, l.udp) })
 		})
 	}
 	<-refused

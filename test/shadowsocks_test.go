@@ -100,18 +100,22 @@ func TestShadowsocksLibev(t *testing.T) {
 	for name, road := range roads {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			targets, cert, port := harness.StartTargets(t), harness.NewCertificate(t), harness.FreePort(t)
-			harness.StartServer(t, road.Inbound(port, cert, harness.Users()))
-			users := harness.Users()
-			wrong := harness.Lane{Name: "wrong", User: harness.Stranger()}
-			c := harness.StartLibev(t, road, port, harness.Lane{Name: "one", User: users[0]}, harness.Lane{Name: "two", User: users[1]}, wrong)
-			for _, name := range []string{"one", "two"} {
-				socks := c.Socks(name)
-				harness.CheckTCP(t, socks, targets, small)
-				harness.CheckParallel(t, socks, targets, 40)
-				harness.CheckUDP(t, socks, targets, harness.Full)
-			}
-			harness.CheckRefused(t, c.Socks(wrong.Name), targets)
+			harness.Twice(t, func(t testing.TB) { testLibev(t, road) })
 		})
 	}
+}
+
+func testLibev(t testing.TB, road harness.Road) {
+	targets, cert, port := harness.StartTargets(t), harness.NewCertificate(t), harness.FreePort(t)
+	harness.StartServer(t, road.Inbound(port, cert, harness.Users()))
+	users := harness.Users()
+	wrong := harness.Lane{Name: "wrong", User: harness.Stranger()}
+	c := harness.StartLibev(t, road, port, harness.Lane{Name: "one", User: users[0]}, harness.Lane{Name: "two", User: users[1]}, wrong)
+	for _, name := range []string{"one", "two"} {
+		socks := c.Socks(name)
+		harness.CheckTCP(t, socks, targets, small)
+		harness.CheckParallel(t, socks, targets, 40)
+		harness.CheckUDP(t, socks, targets, harness.Full)
+	}
+	harness.CheckRefused(t, c.Socks(wrong.Name), targets)
 }

@@ -118,12 +118,16 @@ func ssrOwn(ports []ssrPort) (lanes []harness.Lane, in harness.JSON) {
 // runSSR checks all lanes: TCP through each, UDP where there is no obfs, which UDP has nothing of.
 func runSSR(t *testing.T, ports []ssrPort, lanes []harness.Lane, in harness.JSON) {
 	t.Helper()
+	harness.Twice(t, func(t testing.TB) { runSSRLanes(t, ports, lanes, in) })
+}
+
+func runSSRLanes(t testing.TB, ports []ssrPort, lanes []harness.Lane, in harness.JSON) {
 	targets, cert := harness.StartTargets(t), harness.NewCertificate(t)
 	in["type"], in["tag"], in["listen"] = "shadowsocksr", "in", harness.Loopback
 	harness.StartServer(t, in)
 	c := harness.StartClient(t, harness.Mihomo, harness.Road{Protocol: "ssr"}, ports[0].port, cert, lanes...)
 	for i, l := range lanes {
-		t.Run(l.Name, func(t *testing.T) {
+		harness.Part(t, l.Name, func(t testing.TB) {
 			checkSSR(t, c.Socks(l.Name), targets, ports[i].obfs, 256<<10)
 			if i%len(ssrMethods) == 0 && ports[i].obfs != "tls1.2_ticket_auth" {
 				harness.CheckParallel(t, c.Socks(l.Name), targets, 20)
@@ -139,7 +143,7 @@ func runSSR(t *testing.T, ports []ssrPort, lanes []harness.Lane, in harness.JSON
 // while its handshake is under way, without a lock (tls12TicketConn.Read calls Write): what is said then
 // may be lost or overtaken. There one connection in a few has to work. Elsewhere it closes its socket
 // with the server's first frame unread, which resets it, unless it waits for an answer first.
-func checkSSR(t *testing.T, socks harness.Socks, targets *harness.Targets, obfs string, size int64) {
+func checkSSR(t testing.TB, socks harness.Socks, targets *harness.Targets, obfs string, size int64) {
 	t.Helper()
 	if obfs != "tls1.2_ticket_auth" {
 		harness.CheckTCP(t, harness.Gentle{Way: socks}, targets, size)

@@ -45,7 +45,9 @@ func TestVision(t *testing.T) {
 					road.Reality = harness.StartReality(t)
 				}
 				t.Run("plain", func(t *testing.T) { testLanes(t, client, road, visionUsers(), visionLanes(client)) })
-				t.Run("secure", func(t *testing.T) { testVisionSecure(t, client, road) })
+				t.Run("secure", func(t *testing.T) {
+					harness.Twice(t, func(t testing.TB) { testVisionSecure(t, client, road) })
+				})
 				t.Run("wrong", func(t *testing.T) { testVisionWrong(t, client, road) })
 			})
 		}
@@ -54,7 +56,7 @@ func TestVision(t *testing.T) {
 
 // testVisionSecure does what a browser does, TLS inside the tunnel, and wants the server to have taken
 // both directions out of the outer TLS.
-func testVisionSecure(t *testing.T, client string, road harness.Road) {
+func testVisionSecure(t testing.TB, client string, road harness.Road) {
 	targets, cert, port := harness.StartTargets(t), harness.NewCertificate(t), harness.FreePort(t)
 	secure := harness.StartSecure(t, targets)
 	p := harness.StartServer(t, road.Inbound(port, cert, visionUsers()))
@@ -62,8 +64,8 @@ func testVisionSecure(t *testing.T, client string, road harness.Road) {
 	c := harness.StartClient(t, client, road, port, cert, l.Lane)
 	way := secure.Way(c.Socks(l.Name))
 	harness.CheckTCP(t, way, targets, full)
-	t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, targets, 40) })
-	t.Run("half-close", func(t *testing.T) { harness.CheckHalfClose(t, way, targets) }) // of the TLS inside
+	harness.Part(t, "parallel", func(t testing.TB) { harness.CheckParallel(t, way, targets, 40) })
+	harness.Part(t, "half-close", func(t testing.TB) { harness.CheckHalfClose(t, way, targets) }) // of the TLS inside
 	if harness.UnderTest() != harness.Heki {
 		return
 	}

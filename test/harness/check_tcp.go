@@ -85,19 +85,19 @@ type Hasty struct{ Way }
 
 // CheckTCP moves size bytes each way, alone and at once, compares hashes, closes right after the last
 // byte, lets the remote side speak first and reaches a destination by name.
-func CheckTCP(t *testing.T, w Way, to *Targets, size int64) {
-	t.Run("upload", func(t *testing.T) { checkUpload(t, w, to.TCP, size) })
-	t.Run("download", func(t *testing.T) { checkDownload(t, w, to.TCP, size) })
-	t.Run("duplex", func(t *testing.T) { checkDuplex(t, w, to.TCP, size) })
-	t.Run("close", func(t *testing.T) { checkClose(t, w, to, size) })
+func CheckTCP(t testing.TB, w Way, to *Targets, size int64) {
+	Part(t, "upload", func(t testing.TB) { checkUpload(t, w, to.TCP, size) })
+	Part(t, "download", func(t testing.TB) { checkDownload(t, w, to.TCP, size) })
+	Part(t, "duplex", func(t testing.TB) { checkDuplex(t, w, to.TCP, size) })
+	Part(t, "close", func(t testing.TB) { checkClose(t, w, to, size) })
 	_, late := w.(Late) // who speaks first cannot be told to wait
 	if _, eager := w.(Eager); !late && !eager {
-		t.Run("banner", func(t *testing.T) { checkBanner(t, w, to.Banner) })
+		Part(t, "banner", func(t testing.TB) { checkBanner(t, w, to.Banner) })
 	}
-	t.Run("domain", func(t *testing.T) { checkUpload(t, w, ByName(to.TCP), 64<<10) })
+	Part(t, "domain", func(t testing.TB) { checkUpload(t, w, ByName(to.TCP), 64<<10) })
 }
 
-func checkUpload(t *testing.T, w Way, destination string, size int64) {
+func checkUpload(t testing.TB, w Way, destination string, size int64) {
 	seed := rand.Uint64()
 	conn := open(t, w, destination, fmt.Sprintf("sink %d\n", size))
 	if _, err := io.CopyN(conn, Stream(seed), size); err != nil {
@@ -108,12 +108,13 @@ func checkUpload(t *testing.T, w Way, destination string, size int64) {
 		t.Fatalf("answer of the sink: %v", err)
 	}
 	if want := StreamSum(seed, size); strings.TrimSpace(got) != want {
+		unforgivable(t)
 		t.Errorf("sink hashed %s, want %s", strings.TrimSpace(got), want)
 	}
 }
 
 // checkDownload also proves that nothing is lost when the remote side closes right after its last byte.
-func checkDownload(t *testing.T, w Way, destination string, size int64) {
+func checkDownload(t testing.TB, w Way, destination string, size int64) {
 	seed := rand.Uint64()
 	conn := open(t, w, destination, fmt.Sprintf("source %d %d\n", size, seed))
 	in := io.Reader(conn)
@@ -125,13 +126,16 @@ func checkDownload(t *testing.T, w Way, destination string, size int64) {
 		t.Errorf("download: %v", err)
 	}
 	if want := StreamSum(seed, size); got != want {
+		if n >= size {
+			unforgivable(t)
+		}
 		t.Errorf("got %d bytes that hash to %s, want %d and %s", n, got, size, want)
 	}
 }
 
 // checkClose proves that nothing is lost when we close right after our last byte, and that the remote
 // side learns of it.
-func checkClose(t *testing.T, w Way, to *Targets, size int64) {
+func checkClose(t testing.TB, w Way, to *Targets, size int64) {
 	id := rand.Uint64()
 	conn := open(t, w, to.TCP, fmt.Sprintf("tail %d\n", id))
 	if _, err := io.CopyN(conn, Stream(id), size); err != nil {
@@ -146,7 +150,7 @@ func checkClose(t *testing.T, w Way, to *Targets, size int64) {
 
 // wantResult wants the target of a connection to have read the first size bytes of Stream(id), or the
 // first ones of those.
-func wantResult(t *testing.T, to *Targets, id uint64, size int64, fewer bool) {
+func wantResult(t testing.TB, to *Targets, id uint64, size int64, fewer bool) {
 	t.Helper()
 	select {
 	case got := <-to.Result(id):
@@ -162,7 +166,7 @@ func wantResult(t *testing.T, to *Targets, id uint64, size int64, fewer bool) {
 	}
 }
 
-func checkDuplex(t *testing.T, w Way, destination string, size int64) {
+func checkDuplex(t testing.TB, w Way, destination string, size int64) {
 	conn := open(t, w, destination, "echo\n")
 	sent := sha256.New()
 	var wg sync.WaitGroup
@@ -177,11 +181,14 @@ func checkDuplex(t *testing.T, w Way, destination string, size int64) {
 		t.Errorf("receive: %v", err)
 	}
 	if want := Sum(sent); got != want {
+		if n == size && !t.Failed() {
+			unforgivable(t)
+		}
 		t.Errorf("%d bytes came back and hash to %s, want %d and %s", n, got, size, want)
 	}
 }
 
-func checkBanner(t *testing.T, w Way, destination string) {
+func checkBanner(t testing.TB, w Way, destination string) {
 	conn := open(t, w, destination, "")
 	got := make([]byte, len(Banner))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != Banner {
@@ -203,7 +210,7 @@ func echo(t testing.TB, conn net.Conn, text string) {
 }
 
 // CheckParallel opens n short connections at once; each sends and gets back a few KiB.
-func CheckParallel(t *testing.T, w Way, to *Targets, n int) {
+func CheckParallel(t testing.TB, w Way, to *Targets, n int) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -239,13 +246,13 @@ func shortConnection(w Way, destination string, i int) error {
 // CheckHalfClose finishes one direction and uses the other.
 // up: we finish sending, then the remote side still answers.
 // down: the remote side finishes sending, then still receives.
-func CheckHalfClose(t *testing.T, w Way, to *Targets) {
+func CheckHalfClose(t testing.TB, w Way, to *Targets) {
 	const size = 256 << 10
-	t.Run("up", func(t *testing.T) { checkHalfUp(t, w, to, size) })
-	t.Run("down", func(t *testing.T) { checkHalfDown(t, w, to, size) })
+	Part(t, "up", func(t testing.TB) { checkHalfUp(t, w, to, size) })
+	Part(t, "down", func(t testing.TB) { checkHalfDown(t, w, to, size) })
 }
 
-func checkHalfUp(t *testing.T, w Way, to *Targets, size int64) {
+func checkHalfUp(t testing.TB, w Way, to *Targets, size int64) {
 	seed := rand.Uint64()
 	conn := open(t, w, to.TCP, fmt.Sprintf("tail %d\n", seed))
 	if _, err := io.CopyN(conn, Stream(seed), size); err != nil {
@@ -260,7 +267,7 @@ func checkHalfUp(t *testing.T, w Way, to *Targets, size int64) {
 	}
 }
 
-func checkHalfDown(t *testing.T, w Way, to *Targets, size int64) {
+func checkHalfDown(t testing.TB, w Way, to *Targets, size int64) {
 	seed, id := rand.Uint64(), rand.Uint64()
 	conn := open(t, w, to.TCP, fmt.Sprintf("first %d %d %d\n", size, seed, id))
 	n, got, err := Digest(conn) // ends only when the remote side's end arrives
@@ -275,7 +282,7 @@ func checkHalfDown(t *testing.T, w Way, to *Targets, size int64) {
 }
 
 // CheckRefused proves that a lane with an unknown account reaches nothing.
-func CheckRefused(t *testing.T, w Way, to *Targets) {
+func CheckRefused(t testing.TB, w Way, to *Targets) {
 	conn, err := tryOpen(w, to.TCP, "echo\nhello")
 	if err != nil {
 		return
@@ -283,6 +290,7 @@ func CheckRefused(t *testing.T, w Way, to *Targets) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(3 * time.Second))
 	if got, _ := io.ReadAll(conn); bytes.Contains(got, []byte("hello")) {
+		unforgivable(t)
 		t.Errorf("an unknown account reached the target: %q", got)
 	}
 }

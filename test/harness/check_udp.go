@@ -33,11 +33,11 @@ const (
 
 // CheckUDP sends datagrams of 1 to 1200 bytes to two targets through one association and proves
 // endpoint-independent mapping and filtering where the lane can have them.
-func CheckUDP(t *testing.T, s Socks, to *Targets, cone Cone) {
+func CheckUDP(t testing.TB, s Socks, to *Targets, cone Cone) {
 	if cone == NoUDP {
 		return
 	}
-	t.Run("echo", func(t *testing.T) {
+	Part(t, "echo", func(t testing.TB) {
 		first := associate(t, s)
 		second := first
 		if cone == Symmetric {
@@ -51,12 +51,12 @@ func CheckUDP(t *testing.T, s Socks, to *Targets, cone Cone) {
 		}
 	})
 	if cone == Full {
-		t.Run("domain", func(t *testing.T) {
+		Part(t, "domain", func(t testing.TB) {
 			exchange(t, associate(t, s), ByName(to.UDP[0]), []byte("by name"))
 		})
 	}
 	if cone != Symmetric {
-		t.Run("full cone", func(t *testing.T) { checkFullCone(t, s, to) })
+		Part(t, "full cone", func(t testing.TB) { checkFullCone(t, s, to) })
 	}
 }
 
@@ -117,7 +117,7 @@ func sameTarget(source, destination string) bool {
 
 // checkFullCone asks both targets which address they see, wants one and the same, and lets a
 // stranger send to it.
-func checkFullCone(t *testing.T, s Socks, to *Targets) {
+func checkFullCone(t testing.TB, s Socks, to *Targets) {
 	a := associate(t, s)
 	mapped := mappedAddress(t, a, to.UDP[0])
 	if second := mappedAddress(t, a, to.UDP[1]); second != mapped {

@@ -46,17 +46,33 @@ func Start(t testing.TB, name, path string, args ...string) *Process {
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
-		if code, err := p.Stop(); err != nil {
+		ended := p.ended()
+		code, err := p.Stop()
+		if err != nil {
 			t.Errorf("%v (exit code %d)", err, code)
 		}
-		if log := p.Log(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic:") {
+		crashed := crashed(p.Log())
+		if crashed {
 			t.Errorf("%s raced or panicked", name)
+		}
+		if name == Heki && (ended || err != nil || crashed) {
+			unforgivable(t)
 		}
 		if t.Failed() {
 			t.Logf("log of %s (process %d):\n%s", name, p.PID(), p.log.ends())
 		}
 	})
 	return p
+}
+
+// crashed says whether Go's runtime has complained in log.
+func crashed(log string) bool {
+	for _, words := range []string{"DATA RACE", "panic:", "fatal error:"} {
+		if strings.Contains(log, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // PID is the process id, which is also the id of its group.
@@ -77,16 +93,23 @@ func (p *Process) Descriptors() int {
 // Exited is closed once the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
+func (p *Process) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Signal sends a signal to the process alone.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
 // Stop asks the process to end, kills its group when it does not within 15 s, and returns the exit
 // code: 128 plus the signal's number when a signal ended it. Calling it again returns the same.
 func (p *Process) Stop() (code int, err error) {
-	select {
-	case <-p.exited:
+	if p.ended() {
 		return p.exitCode(), nil
-	default:
 	}
 	p.Signal(syscall.SIGTERM)
 	select {
