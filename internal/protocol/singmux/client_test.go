@@ -175,24 +175,24 @@ func (c *client) session(conn net.Conn, p Protocol) {
 func (c *client) http2(conn net.Conn) {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
-	dials := make(chan net.Conn, 1)
-	dials <- conn
 	tr := &http.Transport{
-		Protocols: &protocols,
-		DialContext: func(context.Context, string, string) (net.Conn, error) {
-			select {
-			case one := <-dials:
-				return one, nil
-			default:
-				return nil, errors.New("a second connection")
-			}
-		},
+		Protocols:   &protocols,
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+	}
+	// Not the transport's own pool: it dials again for a request that comes before it has put the first one's
+	// connection into the pool.
+	session, err := tr.NewClientConn(context.Background(), "http", "localhost:80")
+	if err != nil {
+		c.t.Fatal(err)
 	}
 	c.open = func() (net.Conn, error) {
+		if err := session.Reserve(); err != nil { // as many as the server has told
+			return nil, err
+		}
 		r, w := io.Pipe()
 		ctx, cancel := context.WithCancel(context.Background())
 		req := &http.Request{Method: "CONNECT", URL: &url.URL{Scheme: "http", Host: "localhost"}, Host: "localhost", Body: r, Header: make(http.Header)}
-		res, err := tr.RoundTrip(req.WithContext(ctx))
+		res, err := session.RoundTrip(req.WithContext(ctx))
 		if err != nil {
 			cancel()
 			return nil, err
@@ -205,7 +205,7 @@ func (c *client) http2(conn net.Conn) {
 	}
 	c.end = func() {
 		conn.Close()
-		tr.CloseIdleConnections()
+		session.Close()
 	}
 }
 
