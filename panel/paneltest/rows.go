@@ -18,6 +18,7 @@ type User struct {
 	Obfs          string
 	ObfsParam     string
 	Carrier       int // is_multi_user
+	Alive         int // addresses on all nodes, as panels of 2021 to 2023 say; 0 is not sent
 }
 
 // Node is one row of the panel's server table.
@@ -50,8 +51,9 @@ type Node struct {
 	DestPort   string // empty: 443
 
 	Routes  []Route
-	AlterID int // vmess of an old SSPanel
-	MuOnly  int // SSPanel, sort 0
+	AlterID int    // vmess of an old SSPanel
+	MuOnly  int    // SSPanel, sort 0
+	Closed  string // SSPanel: why the node has no users, in the panel's words
 
 	Push int // base_config seconds; 0 is 60
 	Pull int

@@ -205,6 +205,9 @@ func (d sspanel) load(p *Panel, n *node, body []byte) *answer {
 // users answers users with the columns of the node's sort.
 func (d sspanel) users(p *Panel, n *node) *answer {
 	n.checked = p.now()
+	if n.row.Closed != "" {
+		return d.no(n.row.Closed)
+	}
 	rows := []object{}
 	for _, id := range slices.Sorted(maps.Keys(p.users)) {
 		u := p.users[id]
@@ -214,6 +217,9 @@ func (d sspanel) users(p *Panel, n *node) *answer {
 		o := object{"id": u.ID, "node_speedlimit": u.SpeedMbps}
 		if d.legacy {
 			o["node_connector"] = u.DeviceLimit
+			if u.Alive > 0 {
+				o["alive_ip"] = strconv.Itoa(u.Alive)
+			}
 		}
 		switch sortOf(&n.row) {
 		case 11, 14:

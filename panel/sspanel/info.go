@@ -29,6 +29,7 @@ type info struct {
 	speed  float64 // Mbit/s of each user
 	sort   int64
 	server string
+	muOnly int64 // sort 0: onlyOwn, both, onlyShared
 	custom custom
 }
 
@@ -58,6 +59,8 @@ func (n *info) read(it *jsoniter.Iterator) {
 			n.speed = phpjson.Float(it)
 		case "sort":
 			n.sort = phpjson.Int(it)
+		case "mu_only":
+			n.muOnly = phpjson.Int(it)
 		case "server":
 			n.server = phpjson.Text(it)
 		case "custom_config":

@@ -45,6 +45,11 @@ type Client struct {
 	users webapi.Validator
 	each  terms // what accounts take from the settings
 	known map[int64]struct{}
+	alive map[int64]int // addresses over all nodes; users who are left out have none
+
+	ports  *info              // of a node of sort 0, which the users' rows complete
+	shape  *panel.Node        // what the last rows made of it; nil: there were none
+	listed *[]adapter.Account // what Users has to say then; nil: nothing new
 
 	noStatus bool // the panel takes none
 	rules    webapi.Validator
@@ -84,12 +89,22 @@ func New(env panel.Env, o *option.Panel, node *option.PanelNode) (*Client, error
 // Node implements panel.Client.
 func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	a, err := c.call.Get(ctx, callInfo, c.path, c.key, &c.info)
+	if errors.Is(err, panel.ErrNotModified) && c.ports != nil {
+		return c.byRows(ctx)
+	}
 	if err != nil {
 		return nil, hint(err)
 	}
 	var row info
 	if err := open(callInfo, a, row.read); err != nil {
 		return nil, err
+	}
+	c.ports = nil
+	if row.sort == sortShadowsocks {
+		c.info.Keep(a)
+		c.ports, c.shape, c.each = &row, nil, terms{speed: option.MbpsToBytes(row.speed)}
+		c.users.Forget() // they must be read again
+		return c.byRows(ctx)
 	}
 	node, each, err := row.node()
 	if err == nil {
@@ -113,26 +128,51 @@ func closed() []string {
 
 // Users implements panel.Client. A node that the panel has closed has no users.
 func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
+	if c.ports != nil {
+		if c.listed == nil {
+			return nil, panel.ErrNotModified
+		}
+		return slices.Clone(*c.listed), nil
+	}
+	p, err := c.fetchUsers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.tell(p)
+	return p.accounts, nil
+}
+
+// fetchUsers asks for the users, or says ErrNotModified.
+func (c *Client) fetchUsers(ctx context.Context) (*userParser, error) {
 	a, err := c.call.Get(ctx, callUsers, "/mod_mu/users", c.query, &c.users)
 	if err != nil {
 		return nil, hint(err)
 	}
-	p := userParser{terms: c.each, seen: make(map[int64]struct{})}
+	p := &userParser{terms: c.each, keep: c.ports != nil, seen: make(map[int64]struct{}), alive: make(map[int64]int)}
 	err = open(callUsers, a, p.read)
 	if said := said(err); slices.Contains(closed(), said) {
 		c.say(slog.LevelWarn, "the panel says %q: it has no users", said)
-		return nil, nil
+		c.users.Forget() // a list like the last one is news again
+		return p, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range p.skippedUsers() {
-		c.say(slog.LevelWarn, "user skipped: %s", s)
-	}
 	c.users.Keep(a)
-	c.known = p.seen
-	return p.accounts, nil
+	c.known, c.alive = p.seen, p.alive
+	return p, nil
 }
+
+// tell names the rows that are not served.
+func (c *Client) tell(p *userParser) {
+	for _, s := range p.skippedUsers() {
+		c.say(slog.LevelWarn, "skipped: %s", s)
+	}
+}
+
+// Devices implements panel.DeviceCounter: panels of 2021 to 2023 say how many addresses a user has on all
+// nodes, others nothing.
+func (c *Client) Devices(context.Context) (map[int64]int, error) { return c.alive, nil }
 
 // Knows implements panel.Brittle: the panel's code runs into an error at a user who is no longer there,
 // after it has billed those before.
@@ -242,6 +282,7 @@ func said(err error) string {
 var (
 	_ panel.Client         = (*Client)(nil)
 	_ panel.Brittle        = (*Client)(nil)
+	_ panel.DeviceCounter  = (*Client)(nil)
 	_ panel.StatusReporter = (*Client)(nil)
 	_ panel.RuleSource     = (*Client)(nil)
 	_ panel.AuditReporter  = (*Client)(nil)

@@ -1,6 +1,7 @@
 package sspanel
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -20,9 +21,14 @@ type userParser struct {
 	terms
 	accounts []adapter.Account
 	seen     map[int64]struct{}
-	rows     int
+	count    int
 	bad      int
 	skipped  []string
+
+	keep     bool // sort 0: rows in place of accounts
+	rows     []row
+	carriers bool          // there is a column that tells carriers
+	alive    map[int64]int // addresses on all nodes, where the panel says so
 }
 
 // row is one user. Which columns there are depends on the panel's age and the node's sort.
@@ -32,15 +38,29 @@ type row struct {
 	password  string
 	speed     float64 // Mbit/s
 	connector int64   // devices; node_iplimit of 2022-12 to 2024-01 means the same
+	alive     int64   // addresses on all nodes
+
+	port          int64 // sort 0, as is what follows; until 2022-12 but for method
+	method        string
+	protocol      string
+	protocolParam string
+	obfs          string
+	obfsParam     string
+	carrier       int64 // is_multi_user
 }
 
 func (p *userParser) read(it *jsoniter.Iterator) {
 	phpjson.List(it, func() {
-		n := p.rows
-		p.rows++
-		var u row
+		n := p.count
+		p.count++
+		u := row{protocol: plainProtocol, obfs: plainObfs}
 		phpjson.Object(it, func(name string) bool {
-			u.member(it, name)
+			p.carriers = p.carriers || name == "is_multi_user"
+			if p.keep {
+				u.port0(it, name)
+			} else {
+				u.member(it, name)
+			}
 			return true
 		})
 		if it.Error == nil {
@@ -61,8 +81,32 @@ func (u *row) member(it *jsoniter.Iterator, name string) {
 		u.speed = phpjson.Float(it)
 	case "node_connector", "node_iplimit":
 		u.connector = max(u.connector, phpjson.Int(it))
+	case "alive_ip":
+		u.alive = phpjson.Int(it)
 	default:
 		it.Skip()
+	}
+}
+
+// port0 reads what rows have for nodes of sort 0.
+func (u *row) port0(it *jsoniter.Iterator, name string) {
+	switch name {
+	case "port":
+		u.port = phpjson.Int(it)
+	case "method":
+		u.method = phpjson.Text(it)
+	case "protocol":
+		u.protocol = cmp.Or(phpjson.Text(it), plainProtocol)
+	case "protocol_param":
+		u.protocolParam = phpjson.Text(it)
+	case "obfs":
+		u.obfs = cmp.Or(phpjson.Text(it), plainObfs)
+	case "obfs_param":
+		u.obfsParam = phpjson.Text(it)
+	case "is_multi_user":
+		u.carrier = phpjson.Int(it)
+	default:
+		u.member(it, name)
 	}
 }
 
@@ -75,6 +119,7 @@ func (p *userParser) add(it *jsoniter.Iterator, n int, u *row) {
 	case u.id < 0:
 		p.skip("user %d: the id is negative", u.id)
 		return
+	case p.keep:
 	case p.passwd && u.password == "":
 		phpjson.Fail(it, "[%d].passwd is missing (user %d)", n, u.id)
 		return
@@ -86,11 +131,15 @@ func (p *userParser) add(it *jsoniter.Iterator, n int, u *row) {
 		p.skip("user %d stands twice, the first one counts", u.id)
 		return
 	}
-	a := adapter.Account{
-		ID: u.id, Name: strconv.FormatInt(u.id, 10), Password: u.password, Flow: p.flow, AlterID: p.alterID,
-		SpeedBytes: lower(option.MbpsToBytes(u.speed), p.speed),
-		IPLimit:    int(min(max(u.connector, 0), 1<<30)),
+	if u.alive > 0 {
+		p.alive[u.id] = int(min(u.alive, 1<<30))
 	}
+	if p.keep {
+		p.seen[u.id] = struct{}{}
+		p.rows = append(p.rows, *u)
+		return
+	}
+	a := p.account(u)
 	if !p.passwd {
 		uuid, err := option.ParseUUID(u.uuid)
 		if err != nil {
@@ -101,6 +150,15 @@ func (p *userParser) add(it *jsoniter.Iterator, n int, u *row) {
 	}
 	p.seen[u.id] = struct{}{}
 	p.accounts = append(p.accounts, a)
+}
+
+// account is what all kinds of nodes take from a row.
+func (p *userParser) account(u *row) adapter.Account {
+	return adapter.Account{
+		ID: u.id, Name: strconv.FormatInt(u.id, 10), Password: u.password, Flow: p.flow, AlterID: p.alterID,
+		SpeedBytes: lower(option.MbpsToBytes(u.speed), p.speed),
+		IPLimit:    int(min(max(u.connector, 0), 1<<30)),
+	}
 }
 
 // lower is the lower of two limits of which 0 is none.
