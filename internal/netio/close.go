@@ -69,3 +69,11 @@ func RawTCP(c net.Conn) *net.TCPConn {
 	}
 	return tcp
 }
+
+// ResetOnClose makes Close of c reset the connection and forget what was not sent yet, when a socket is
+// under c.
+func ResetOnClose(c net.Conn) {
+	if tcp, ok := UnwrapWriter(c).(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // of a closed one it is too late
+	}
+}

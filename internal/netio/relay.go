@@ -25,6 +25,9 @@ type Relay struct {
 	Idle time.Duration
 	// HalfClosed takes Idle's place once one side has finished; 0 keeps Idle.
 	HalfClosed time.Duration
+	// PassReset answers a reset of one side with a reset of the other one, which sees an ordinary end
+	// otherwise: for those who must not tell the relay from the remote.
+	PassReset bool
 }
 
 // Run copies both ways until both sides have finished, or one fails, and closes both connections.
@@ -68,6 +71,10 @@ func (s *session) finish(r *Relay, err error) {
 	first := s.finished == 1
 	s.mu.Unlock()
 	if failed {
+		if r.PassReset && IsReset(err) {
+			ResetOnClose(s.client)
+			ResetOnClose(s.remote)
+		}
 		_ = s.client.Close()
 		_ = s.remote.Close()
 		return

@@ -74,6 +74,24 @@ func TestRelayReportsFailedFirstWrite(t *testing.T) {
 	}
 }
 
+// A reset is an ordinary end for the other side, unless it is to be passed on.
+func TestRelayReset(t *testing.T) {
+	for _, pass := range []bool{false, true} {
+		user, client := tcpPair(t)
+		remote, site := tcpPair(t)
+		done := make(chan error, 1)
+		go func() { done <- (&Relay{PassReset: pass}).Run(NewConn(client), NewConn(remote)) }()
+		site.SetLinger(0)
+		site.Close()
+		if _, err := io.ReadAll(user); IsReset(err) != pass {
+			t.Errorf("pass %t: the user sees %v", pass, err)
+		}
+		if err := <-done; !IsReset(err) {
+			t.Errorf("pass %t: %v", pass, err)
+		}
+	}
+}
+
 func TestRelayIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		user, client := net.Pipe()

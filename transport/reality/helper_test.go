@@ -171,7 +171,11 @@ type user struct {
 	without utls.CurveID // a key share that is not sent
 }
 
-var errRealCertificate = errors.New("the certificate is not REALITY's")
+// Errors of a user.
+var (
+	errRealCertificate = errors.New("the certificate is not REALITY's")
+	errNoKey           = errors.New("the ClientHello has no X25519 key")
+)
 
 // dial shakes hands as a user on conn, which it closes when it fails.
 func (u user) dial(conn net.Conn) (*utls.UConn, error) {
@@ -249,7 +253,7 @@ func (u user) sign(c *utls.UConn) ([]byte, error) {
 		own = keys.MlkemEcdhe
 	}
 	if own == nil {
-		return nil, errors.New("no X25519 key")
+		return nil, errNoKey
 	}
 	secret, err := own.ECDH(server.PublicKey())
 	if err != nil {

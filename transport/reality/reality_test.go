@@ -194,6 +194,8 @@ func TestGarbage(t *testing.T) {
 		{"empty record", []byte{22, 3, 1, 0, 0}, true},
 		{"long record", []byte{22, 3, 1, 0xff, 0xff, 1, 2, 3}, true},
 		{"alert", []byte{21, 3, 1, 0, 2, 1, 0}, false},
+		{"PROXY header", append([]byte("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n"), hello...), false},
+		{"larger than any hello", append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 40<<10)...), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := probe(t, addr, tt.half, tt.data)
@@ -204,6 +206,27 @@ func TestGarbage(t *testing.T) {
 				t.Errorf("server: %v", err)
 			}
 		})
+	}
+}
+
+// What sing-box 1.14.1 (metacubex/utls 1.8.7), mihomo 1.19.20 (1.8.4) and Xray 1.260327.0
+// (refraction-networking/utls 1.8.3-0.20260301010127) all call android is HelloAndroid_11_OkHttp: TLS 1.2,
+// without a key share to authenticate with. Their 360 is one as old. Both meet the target.
+func TestOldBrowsers(t *testing.T) {
+	h := start(t, newOptions(t, newTarget(t, nil).Listener.Addr().String()))
+	for _, id := range []utls.ClientHelloID{utls.HelloAndroid_11_OkHttp, utls.Hello360_Auto} {
+		if _, err := (user{id: id}).dial(h.raw(t)); !errors.Is(err, errNoKey) {
+			t.Errorf("%s: a user got past %v", id.Str(), err)
+		}
+		<-h.results
+		c := utls.UClient(h.raw(t), &utls.Config{ServerName: serverName, InsecureSkipVerify: true}, id)
+		if err := c.Handshake(); err != nil || c.ConnectionState().Version != utls.VersionTLS12 {
+			t.Errorf("%s: %#x, %v", id.Str(), c.ConnectionState().Version, err)
+		}
+		_ = c.Close()
+		if err := <-h.results; !errors.Is(err, errNoTLS13) {
+			t.Errorf("%s: %v", id.Str(), err)
+		}
 	}
 }
 

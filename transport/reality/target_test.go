@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,6 +158,42 @@ func TestTargetFirst(t *testing.T) {
 	_ = c.Close()
 	if err := <-h.results; !errors.Is(err, errTargetFirst) {
 		t.Errorf("server: %v", err)
+	}
+}
+
+// A server that closes with unread data resets the connection: so does heki, before the target has said
+// anything and after it.
+func TestTargetResets(t *testing.T) {
+	for name, says := range map[string]string{"at once": "", "after an alert": "\x15\x03\x03\x00\x02\x02\x0a"} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			h := start(t, newOptions(t, l.Addr().String()))
+			c := h.raw(t)
+			_, _ = c.Write([]byte("noise"))
+			remote, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(remote, make([]byte, 5)); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(remote, says)
+			if _, err := io.ReadFull(c, make([]byte, len(says))); err != nil {
+				t.Fatal(err)
+			}
+			_ = remote.(*net.TCPConn).SetLinger(0)
+			_ = remote.Close()
+			if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the client sees %v", err)
+			}
+			if err := <-h.results; !errors.Is(err, ErrStranger) || !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("server: %v", err)
+			}
+		})
 	}
 }
 

@@ -18,6 +18,7 @@ var past = time.Unix(1, 0)
 type visit struct {
 	client, target *netio.Conn
 	answered       chan struct{} // closed once the target has sent something, or failed
+	failed         error         // what the target failed with, for who has seen answered closed
 
 	mu      sync.Mutex
 	decided bool
@@ -39,7 +40,7 @@ func (v *visit) close() {
 func (v *visit) watchTarget() {
 	go func() {
 		defer close(v.answered)
-		_, _ = v.target.Peek(1) // an error comes again with the next read
+		_, v.failed = v.target.Peek(1)
 		v.interrupt(errTargetFirst)
 	}()
 }
@@ -67,13 +68,17 @@ func (v *visit) relay() error {
 	defer v.close()
 	_ = v.target.SetReadDeadline(past) // ends watchTarget
 	<-v.answered
+	if netio.IsReset(v.failed) { // the next read would see an ordinary end
+		netio.ResetOnClose(v.client)
+		return v.failed
+	}
 	if err := errors.Join(v.target.SetDeadline(time.Time{}), v.client.SetDeadline(time.Time{})); err != nil {
 		return err
 	}
 	if _, err := v.client.Discard(len(v.client.Buffered())); err != nil {
 		return err
 	}
-	r := netio.Relay{Idle: relayIdle, HalfClosed: constant.HalfCloseTimeout}
+	r := netio.Relay{Idle: relayIdle, HalfClosed: constant.HalfCloseTimeout, PassReset: true}
 	return r.Run(v.client, v.target)
 }
 
