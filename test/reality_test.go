@@ -55,8 +55,9 @@ func realityLanes(client string, road harness.Road) []lane {
 }
 
 // TestRealityBrowsers shakes hands as each browser that the clients can copy with REALITY: what all three
-// call android and 360 are ClientHellos of TLS 1.2 without a key share. A randomized one names groups
-// that its client cannot do, and fails when the target asks for one; hence a target that does not.
+// call android and 360 are ClientHellos of TLS 1.2 without a key share (TestOldBrowsers in
+// transport/reality). A randomized one names groups that its client cannot do, and fails when the target
+// asks for one; hence a target that does not.
 func TestRealityBrowsers(t *testing.T) {
 	for _, client := range []string{harness.SingBox, harness.Xray, harness.Mihomo} {
 		t.Run(client, func(t *testing.T) {
