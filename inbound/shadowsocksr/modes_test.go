@@ -91,12 +91,17 @@ type node struct {
 
 func start(t *testing.T, o *option.ShadowsocksR, users ...*adapter.User) *node {
 	t.Helper()
+	return startWith(t, NewMemory(), o, users...)
+}
+
+func startWith(t *testing.T, m *Memory, o *option.ShadowsocksR, users ...*adapter.User) *node {
+	t.Helper()
 	o.Listen.Listen = option.Listable[string]{"127.0.0.1"}
 	o.HandshakeTimeout = option.Duration(500 * time.Millisecond)
 	o.MuRegex, o.MuSuffix = ssr.DefaultHostPattern, ssr.DefaultHostSuffix
 	n := new(node)
 	env := inbound.Env{Router: &n.router, Listeners: new(tcp.Pool), Log: slog.New(slog.DiscardHandler), Now: n.clock.Now}
-	in, err := New(env, "in", o)
+	in, err := New(env, "in", o, m)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,6 @@ type port struct {
 	limits   ssr.Limits
 	pair     *inbound.Pair
 	users    atomic.Pointer[set]
-	hellos   ssr.Hellos
 	sessions *inbound.Sessions[sessionKey, *session] // nil without UDP
 
 	mu      sync.Mutex
@@ -105,7 +104,7 @@ func (a *attempt) Host(host string) error {
 }
 
 // Fresh implements obfs.Gate.
-func (a *attempt) Fresh(random [22]byte) bool { return a.port.hellos.Fresh(random, a.Now()) }
+func (a *attempt) Fresh(random [22]byte) bool { return a.port.in.memory.hellos.First(a.Now(), random[:]) }
 
 // Now implements obfs.Gate.
 func (a *attempt) Now() time.Time { return a.port.in.env.Time() }
@@ -146,7 +145,7 @@ func (a *attempt) Admit(h *protocol.Head) error {
 	if a.entry.devices > 0 {
 		limits.Clients = a.entry.devices
 	}
-	visit, err := a.entry.clients.Admit(h.ClientID, h.ConnID, now, limits)
+	visit, err := a.port.in.memory.admit(seat{a.port.in.tag, a.port.at.number, a.entry.user.ID}, h, now, limits)
 	if err != nil {
 		return fmt.Errorf("user %q: %w", a.entry.user.Name, err)
 	}

@@ -26,6 +26,7 @@ type Inbound struct {
 	o          *option.ShadowsocksR
 	log        *slog.Logger
 	dispatcher *inbound.Dispatcher
+	memory     *Memory
 	fixed      []place // of the options, the inbound's own first
 
 	mu      sync.Mutex
@@ -34,14 +35,18 @@ type Inbound struct {
 	retired bool
 }
 
-// Register adds the type to r.
-func Register(r *inbound.Registry) { inbound.Register(r, constant.TypeShadowsocksR, New) }
+// Register adds the type to r. Its inbounds remember together in m.
+func Register(r *inbound.Registry, m *Memory) {
+	inbound.Register(r, constant.TypeShadowsocksR, func(env inbound.Env, tag string, o *option.ShadowsocksR) (adapter.Inbound, error) {
+		return New(env, tag, o, m)
+	})
+}
 
 // New builds the inbound. It serves nobody before SwapUsers.
-func New(env inbound.Env, tag string, o *option.ShadowsocksR) (adapter.Inbound, error) {
+func New(env inbound.Env, tag string, o *option.ShadowsocksR, m *Memory) (adapter.Inbound, error) {
 	in := &Inbound{
 		tag: tag, env: env, o: o, log: env.Log.With("inbound", tag),
-		dispatcher: inbound.NewDispatcher(env, &o.Stream), ports: make(map[place]*port),
+		dispatcher: inbound.NewDispatcher(env, &o.Stream), memory: m, ports: make(map[place]*port),
 	}
 	if o.Mode != option.SSRMultiPort {
 		in.fixed = append(in.fixed, place{o.ListenPort, o.SSRPort})

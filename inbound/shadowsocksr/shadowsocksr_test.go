@@ -15,6 +15,7 @@ import (
 
 	"heki/adapter"
 	"heki/constant"
+	"heki/inbound"
 	"heki/inbound/inboundtest"
 	"heki/internal/netio"
 	"heki/internal/protocol/ssr"
@@ -101,7 +102,7 @@ func (c client) first(id ssr.Identity, dst net.Addr, s [32]byte) []byte {
 func (c client) protocol() inboundtest.Protocol {
 	return inboundtest.Protocol{
 		Type:     constant.TypeShadowsocksR,
-		Register: Register,
+		Register: func(r *inbound.Registry) { Register(r, NewMemory()) },
 		Options: func(s option.Stream) option.InboundOptions {
 			return &option.ShadowsocksR{Stream: s, SSRPort: c.SSRPort, SSRSharing: option.SSRSharing{MuRegex: ssr.DefaultHostPattern, MuSuffix: ssr.DefaultHostSuffix}}
 		},

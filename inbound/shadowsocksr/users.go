@@ -15,9 +15,8 @@ import (
 // entry is a user of one port.
 type entry struct {
 	user    *adapter.User
-	key     []byte       // the user's, by the port's protocol; nil without users
-	clients *ssr.Clients // is kept while the user stays
-	devices int          // client ids at once instead of addresses; 0: addresses
+	key     []byte // the user's, by the port's protocol; nil without users
+	devices int    // client ids at once instead of addresses; 0: addresses
 }
 
 // set is the users of one port. It never changes.
@@ -123,25 +122,21 @@ func (in *Inbound) ownPortsLocked(own []*adapter.User, sets map[*port]*set) map[
 	return keep
 }
 
-// newSet is the users of the port, with what is remembered of those who were there.
+// newSet is the users of the port.
 func (p *port) newSet(users []*adapter.User) (*set, error) {
 	s := &set{byID: make(map[uint32]*entry), byHost: make(map[string]*entry)}
-	old := p.users.Load()
 	if p.at.Mode == option.SSRSingleUser {
 		if len(users) > 1 {
 			return nil, fmt.Errorf("users %q and %q share port %d, which tells no users apart", users[0].Name, users[1].Name, p.at.number)
 		}
 		for _, u := range users {
-			s.single = &entry{user: u, key: p.codec.Key(), clients: new(ssr.Clients)}
-			if old != nil && old.single != nil && old.single.user.ID == u.ID {
-				s.single.clients = old.single.clients
-			}
+			s.single = &entry{user: u, key: p.codec.Key()}
 		}
 		s.who = func(uint32) ([]byte, bool) { return p.codec.Key(), s.single != nil }
 		return s, nil
 	}
 	for _, u := range users {
-		if err := p.add(s, old, u); err != nil {
+		if err := p.add(s, u); err != nil {
 			return nil, fmt.Errorf("user %q: %w", u.Name, err)
 		}
 	}
@@ -155,7 +150,7 @@ func (p *port) newSet(users []*adapter.User) (*set, error) {
 }
 
 // add puts one user into s.
-func (p *port) add(s, old *set, u *adapter.User) error {
+func (p *port) add(s *set, u *adapter.User) error {
 	if u.ID <= 0 || u.ID > 1<<32-1 {
 		return fmt.Errorf("has id %d, which clients cannot say", u.ID)
 	}
@@ -166,12 +161,7 @@ func (p *port) add(s, old *set, u *adapter.User) error {
 	if first := s.byID[id]; first != nil {
 		return fmt.Errorf("has the id of %q", first.user.Name)
 	}
-	e := &entry{user: u, key: p.codec.UserKey(u.Password), clients: new(ssr.Clients)}
-	if old != nil {
-		if was := old.byID[id]; was != nil && was.user.Password == u.Password {
-			e.clients = was.clients
-		}
-	}
+	e := &entry{user: u, key: p.codec.UserKey(u.Password)}
 	if p.at.Mode == option.SSRProtocol && p.in.o.CountsClients() && u.IPLimit > 0 {
 		if m, ok := u.Meter.(adapter.DeviceMeter); ok {
 			e.devices = u.IPLimit

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"heki/inbound/shadowsocks"
+	"heki/inbound/shadowsocksr"
 	"heki/inbound/vmess"
 )
 
@@ -20,12 +21,13 @@ const (
 
 // memories are what the inbounds of a process remember together, and what outlives each of them.
 type memories struct {
-	vmess       *vmess.Memory
-	shadowsocks *shadowsocks.Memory
+	vmess        *vmess.Memory
+	shadowsocks  *shadowsocks.Memory
+	shadowsocksR *shadowsocksr.Memory
 }
 
 func newMemories() *memories {
-	return &memories{vmess.NewMemory(), shadowsocks.NewMemory()}
+	return &memories{vmess.NewMemory(), shadowsocks.NewMemory(), shadowsocksr.NewMemory()}
 }
 
 // load reads from dir what a former process knew. Without it everything works, only slower.

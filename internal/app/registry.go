@@ -20,7 +20,7 @@ func inboundTypes(m *memories) *inbound.Registry {
 	anytls.Register(r)
 	hysteria2.Register(r, new(hysteria2.Pool))
 	shadowsocks.Register(r, m.shadowsocks)
-	shadowsocksr.Register(r)
+	shadowsocksr.Register(r, m.shadowsocksR)
 	trojan.Register(r)
 	vless.Register(r)
 	vmess.Register(r, m.vmess)

@@ -177,37 +177,21 @@ func (v *Visit) Leave() {
 	})
 }
 
+// Silent says that nobody has a connection and nobody said anything since then.
+func (c *Clients) Silent(since time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.all {
+		if k.open > 0 || k.at.Load() >= since.UnixNano() {
+			return false
+		}
+	}
+	return true
+}
+
 // Active counts the clients that are active at now.
 func (c *Clients) Active(now time.Time, l Limits) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.activeLocked(now, l)
-}
-
-// Hellos remembers the randoms of TLS hellos for a while. It is for any number of goroutines; the zero
-// value is ready.
-type Hellos struct {
-	mu       sync.Mutex
-	now, old map[[22]byte]struct{}
-	since    time.Time
-}
-
-const (
-	// helloTime is how long a hello is remembered at least (ssr.md §8.3).
-	helloTime = 5 * time.Minute
-	// maxHellos bounds half of what is remembered.
-	maxHellos = 1 << 16
-)
-
-// Fresh notes a hello and says whether it was not known.
-func (h *Hellos) Fresh(random [22]byte, now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.now == nil || now.Sub(h.since) > helloTime || len(h.now) >= maxHellos {
-		h.old, h.now, h.since = h.now, make(map[[22]byte]struct{}), now
-	}
-	_, here := h.now[random]
-	_, there := h.old[random]
-	h.now[random] = struct{}{} // a hit is refreshed
-	return !here && !there
 }

@@ -73,24 +73,3 @@ func TestClientsBound(t *testing.T) {
 		}
 	}
 }
-
-func TestHellos(t *testing.T) {
-	var h Hellos
-	now := time.Unix(0, 0)
-	for i, tt := range []struct {
-		random byte
-		after  time.Duration
-		want   bool
-	}{{1, 0, true}, {1, 0, false}, {2, 0, true}, {1, 6 * time.Minute, false}, {1, 6 * time.Minute, false}, {2, 0, true}} {
-		now = now.Add(tt.after)
-		if got := h.Fresh([22]byte{tt.random}, now); got != tt.want {
-			t.Errorf("%d: %v", i, got)
-		}
-	}
-	for i := range 3 * maxHellos {
-		h.Fresh([22]byte{0: byte(i), 1: byte(i >> 8), 2: byte(i >> 16), 3: 1}, now)
-	}
-	if n := len(h.now) + len(h.old); n > 2*maxHellos {
-		t.Errorf("%d hellos are remembered", n)
-	}
-}
