@@ -30,7 +30,7 @@ type digest interface {
 
 // schedule derives subkeys, HKDF-SHA1(master key, salt, "ss-subkey"), for many master keys and one
 // salt. In HKDF the salt is the key of the first HMAC: its two pads are hashed once for all. What is
-// left of a user are 6 blocks for a key of 16 bytes and 8 for a longer one.
+// left of a user are 6 blocks for a key of 16 bytes and 8 for a longer one, the fewest there can be.
 type schedule struct {
 	sha          digest
 	inner, outer [stateSize]byte // after the pads of the salt
@@ -42,6 +42,8 @@ type schedule struct {
 	opad   pair            // a digest
 	second [blockSize]byte // the message of the second: the first's result, info and 2
 	okm    [2 * sumSize]byte
+
+	afterIpad, afterOpad [stateSize]byte // states, for the second
 }
 
 type pair [2 * blockSize]byte
@@ -116,26 +118,32 @@ func (s *schedule) subkey(k *Key) []byte {
 	copy(s.sum[:sumSize], s.after(&s.inner, &k.master))
 	s.setPads(s.after(&s.outer, &s.sum))
 
-	s.expand(s.okm[:sumSize])
 	if k.size > sumSize {
-		// The message changes places with the first one for a moment: pads and all are the same.
-		copy(s.second[:], s.okm[:sumSize])
-		s.swap()
-		s.expand(s.okm[sumSize:])
-		s.swap()
+		s.expandTwice()
+	} else {
+		s.expandOnce()
 	}
 	return s.okm[:k.size]
 }
 
-// expand is the HMAC of the message in ipad.
-func (s *schedule) expand(dst []byte) {
+// expandOnce is the HMAC of the message in ipad. A pad and what follows it are hashed in one go.
+func (s *schedule) expandOnce() {
 	s.sha.Reset()
 	copy(s.opad[blockSize:], s.save(&s.state, s.ipad[:]))
 	s.sha.Reset()
-	copy(dst, s.save(&s.state, s.opad[:]))
+	copy(s.okm[:], s.save(&s.state, s.opad[:]))
 }
 
-func (s *schedule) swap() {
-	message := (*[blockSize]byte)(s.ipad[blockSize:])
-	*message, s.second = s.second, *message
+// expandTwice is expandOnce and the HMAC of the message in second, which has the same pads: their states
+// are kept.
+func (s *schedule) expandTwice() {
+	s.sha.Reset()
+	s.save(&s.afterIpad, s.ipad[:blockSize])
+	copy(s.opad[blockSize:], s.save(&s.state, s.ipad[blockSize:]))
+	s.sha.Reset()
+	s.save(&s.afterOpad, s.opad[:blockSize])
+	first := s.okm[:copy(s.okm[:], s.save(&s.state, s.opad[blockSize:]))]
+	copy(s.second[:], first)
+	copy(s.sum[:], s.after(&s.afterIpad, &s.second))
+	copy(s.okm[sumSize:], s.after(&s.afterOpad, &s.sum))
 }

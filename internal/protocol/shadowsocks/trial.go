@@ -2,6 +2,7 @@ package shadowsocks
 
 import (
 	"crypto/cipher"
+	"encoding/binary"
 
 	"golang.org/x/crypto/chacha20"
 )
@@ -13,6 +14,7 @@ type Trial struct {
 	salt   *schedule
 	packet bool
 	sealed []byte // the length chunk of a stream, or a whole datagram after its salt
+	next   []byte // of a stream: what is there after it
 	plain  []byte // of a datagram: where it is opened to
 
 	in, out [16]byte // scratch
@@ -25,12 +27,12 @@ func NewTrial(m Method) *Trial { return &Trial{method: m, salt: newSchedule()} }
 // StreamHead is how many bytes of a stream BeginStream wants.
 func (m Method) StreamHead() int { return m.KeySize() + sealedLength }
 
-// BeginStream makes the start of a stream, StreamHead bytes of it at least, what is tried next. It keeps
-// head until then.
+// BeginStream makes the start of a stream, StreamHead bytes of it at least, what is tried next. One byte
+// more makes it faster. It keeps head until then.
 func (t *Trial) BeginStream(head []byte) {
 	n := t.method.KeySize()
 	t.salt.setSalt(head[:n])
-	t.packet, t.sealed, t.plain = false, head[n:n+sealedLength], t.out[:0]
+	t.packet, t.sealed, t.next, t.plain = false, head[n:n+sealedLength], head[n+sealedLength:], t.out[:0]
 }
 
 // BeginPacket makes a datagram what is tried next and reports whether it is long enough to be one. It
@@ -52,47 +54,66 @@ func (t *Trial) BeginPacketInPlace(datagram []byte) bool {
 	return t.BeginPacket(datagram, datagram[n:])
 }
 
-// Try reports whether k sealed it. For a stream it returns the cipher, for a datagram what was in it.
+// Try reports whether k sealed it. For a stream it returns the cipher, for a datagram what was in it. A
+// stream whose first payload begins with no address may be nobody's.
 //
 // What a wrong key makes of the first bytes is no length, or no address, most of the time: only what
 // could be right is worth a cipher and a look at the tag. That a key was right is for the tag to say.
 func (t *Trial) Try(k *Key) (aead cipher.AEAD, plain []byte, ok bool) {
 	subkey := t.salt.subkey(k)
-	switch t.method {
-	case ChaCha20Poly1305, XChaCha20Poly1305:
-		n := 12
-		if t.method == XChaCha20Poly1305 {
-			n = maxNonce
-		}
-		c, err := chacha20.NewUnauthenticatedCipher(subkey, t.nonce[:n])
-		if err != nil {
-			panic("shadowsocks: " + err.Error()) // never: both lengths are right
-		}
-		c.SetCounter(1) // RFC 8439 §2.8: block 0 is for the tag
-		c.XORKeyStream(t.out[:lengthSize], t.sealed[:lengthSize])
-		if !t.plausible() {
-			return nil, nil, false
-		}
-		aead = t.method.aead(subkey)
-	default:
-		block := t.method.block(subkey)
-		t.in = [16]byte{15: 2} // SP 800-38D: counter 1 is for the tag
-		block.Encrypt(t.out[:], t.in[:])
-		t.out[0] ^= t.sealed[0]
-		if !t.plausible() {
-			return nil, nil, false
-		}
+	var block cipher.Block // nil with ChaCha20
+	if t.method < ChaCha20Poly1305 {
+		block = t.method.block(subkey)
+	}
+	if !t.plausible(subkey, block) {
+		return nil, nil, false
+	}
+	if block != nil {
 		aead = gcm(block)
+	} else {
+		aead = t.method.aead(subkey)
 	}
 	plain, err := aead.Open(t.plain, t.nonce[:aead.NonceSize()], t.sealed, nil)
 	return aead, plain, err == nil
 }
 
-// plausible says that the first byte may start what was sealed: a length of 14 bits, or an address.
-func (t *Trial) plausible() bool {
-	first := t.out[0]
-	if !t.packet {
-		return first <= MaxPayload>>8
+// plausible says that a length of 14 bits and an address, or an address, may start what was sealed.
+func (t *Trial) plausible(subkey []byte, block cipher.Block) bool {
+	t.keystream(subkey, block, 0)
+	if t.packet {
+		return startsAddress(t.out[0] ^ t.sealed[0])
 	}
-	return first == 1 || first == 3 || first == 4
+	length := binary.BigEndian.Uint16(t.out[:]) ^ binary.BigEndian.Uint16(t.sealed)
+	if length > MaxPayload {
+		return false
+	}
+	if length == 0 || len(t.next) == 0 {
+		return true // the address comes later
+	}
+	t.keystream(subkey, block, 1)
+	return startsAddress(t.out[0] ^ t.next[0])
+}
+
+// startsAddress says whether b is a kind of address.
+func startsAddress(b byte) bool { return b == 1 || b == 3 || b == 4 }
+
+// keystream writes what the first two bytes of a chunk are sealed with to out.
+func (t *Trial) keystream(subkey []byte, block cipher.Block, chunk byte) {
+	if block != nil {
+		t.in = [16]byte{0: chunk, 15: 2} // SP 800-38D: counter 1 is for the tag
+		block.Encrypt(t.out[:], t.in[:])
+		return
+	}
+	n := chacha20.NonceSize
+	if t.method == XChaCha20Poly1305 {
+		n = chacha20.NonceSizeX
+	}
+	nonce := [maxNonce]byte{chunk}
+	c, err := chacha20.NewUnauthenticatedCipher(subkey, nonce[:n])
+	if err != nil {
+		panic("shadowsocks: " + err.Error()) // never: both lengths are right
+	}
+	c.SetCounter(1) // RFC 8439 §2.8: block 0 is for the tag
+	clear(t.out[:lengthSize])
+	c.XORKeyStream(t.out[:lengthSize], t.out[:lengthSize])
 }
