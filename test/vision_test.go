@@ -102,30 +102,37 @@ func testVisionWrong(t *testing.T, client string, road harness.Road) {
 // and a user who is removed is cut after it.
 func TestPanelVision(t *testing.T) {
 	for _, client := range []string{harness.SingBox, harness.Xray, harness.Mihomo} {
-		t.Run(client, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, harness.Road{Protocol: "vless", TLS: true}, 2, nil)
-			s.flow = vision
-			node := s.node()
-			node.Flow = s.flow
-			s.panel.SetNode(node)
-			p := s.start(t)
-			c := s.client(t, client)
-			secure := harness.StartSecure(t, s.targets)
-
-			harness.CheckHalfClose(t, secure.Way(c.Socks("1")), s.targets) // nobody closes before all has come
-			up, down := harness.Bill(t, c.Socks("2"), s.targets, small)
-			s.billed(t, "after the checks", map[int]paneltest.Traffic{
-				1: {Up: secure.Up.Load(), Down: secure.Down.Load()}, 2: {Up: up, Down: down},
+		for name, road := range map[string]harness.Road{"tls": {TLS: true}, "reality": {Reality: &harness.Reality{}}} {
+			road.Protocol = "vless"
+			t.Run(client+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				testPanelVision(t, client, road)
 			})
-			p.WaitLog(t, "vision: direct copy")
-
-			kept := startFlow(t, secure.Way(c.Socks("1")), s.targets.TCP)
-			removed := startFlow(t, secure.Way(c.Socks("2")), s.targets.TCP)
-			s.panel.SetUsers(s.panel.Users()[:1])
-			s.cut(t, removed)
-			kept.alive(t, "an unchanged user")
-			kept.finish(t)
-		})
+		}
 	}
+}
+
+func testPanelVision(t *testing.T, client string, road harness.Road) {
+	s := newSite(t, road, 2, nil)
+	s.flow = vision
+	node := s.node()
+	node.Flow = s.flow
+	s.panel.SetNode(node)
+	p := s.start(t)
+	c := s.client(t, client)
+	secure := harness.StartSecure(t, s.targets)
+
+	harness.CheckHalfClose(t, secure.Way(c.Socks("1")), s.targets) // nobody closes before all has come
+	up, down := harness.Bill(t, c.Socks("2"), s.targets, small)
+	s.billed(t, "after the checks", map[int]paneltest.Traffic{
+		1: {Up: secure.Up.Load(), Down: secure.Down.Load()}, 2: {Up: up, Down: down},
+	})
+	p.WaitLog(t, "vision: direct copy")
+
+	kept := startFlow(t, secure.Way(c.Socks("1")), s.targets.TCP)
+	removed := startFlow(t, secure.Way(c.Socks("2")), s.targets.TCP)
+	s.panel.SetUsers(s.panel.Users()[:1])
+	s.cut(t, removed)
+	kept.alive(t, "an unchanged user")
+	kept.finish(t)
 }
