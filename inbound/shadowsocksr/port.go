@@ -104,7 +104,9 @@ func (a *attempt) Host(host string) error {
 }
 
 // Fresh implements obfs.Gate.
-func (a *attempt) Fresh(random [22]byte) bool { return a.port.in.memory.hellos.First(a.Now(), random[:]) }
+func (a *attempt) Fresh(random [22]byte) bool {
+	return a.port.in.memory.hellos.First(a.Now(), random[:])
+}
 
 // Now implements obfs.Gate.
 func (a *attempt) Now() time.Time { return a.port.in.env.Time() }
