@@ -76,19 +76,24 @@ func newSite(t *testing.T, road harness.Road, users int, edit func(config harnes
 
 // node is the panel's row of the site's road.
 func (s *site) node() paneltest.Node {
-	n := paneltest.Node{ID: nodeID, Protocol: s.road.Protocol, Port: int(s.port), Network: "tcp"}
-	if s.road.TLS {
+	return rowOf(s.road, nodeID, s.port)
+}
+
+// rowOf is the panel's row of a node that is served on a road.
+func rowOf(road harness.Road, id int, port uint16) paneltest.Node {
+	n := paneltest.Node{ID: id, Protocol: road.Protocol, Port: int(port), Network: "tcp"}
+	if road.TLS {
 		n.TLS, n.ServerName = 1, harness.ServerName
 	}
-	if r := s.road.Reality; r != nil {
+	if r := road.Reality; r != nil {
 		n.TLS, n.ServerName, n.PrivateKey, n.ShortID = 2, harness.ServerName, r.Private, r.ShortID
 	}
-	if s.road.Method != "" {
-		n.Cipher, n.ServerKey = s.road.Method, s.road.ServerKey()
+	if road.Method != "" {
+		n.Cipher, n.ServerKey = road.Method, road.ServerKey()
 	}
-	switch s.road.Transport {
+	switch road.Transport {
 	case "ws", "http", "httpupgrade":
-		n.Network, n.Path = s.road.Transport, harness.Path
+		n.Network, n.Path = road.Transport, harness.Path
 	case "grpc":
 		n.Network, n.ServiceName = "grpc", harness.Service
 	}

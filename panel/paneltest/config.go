@@ -111,6 +111,28 @@ func shadowsocksOf(row *Node, h head, base baseConfig) shadowsocksConfig {
 	return c
 }
 
+// quicOrAnyTLS is the answer about kinds that have TLS and no network. Hysteria's second version has the
+// first one's name.
+func quicOrAnyTLS(row *Node, tls any, base baseConfig) map[string]any {
+	o := map[string]any{
+		"protocol": row.Protocol, "listen_ip": "0.0.0.0", "server_port": row.Port, "network": nil, "networkSettings": nil,
+		"server_name": row.ServerName, "tls_settings": tls, "base_config": base,
+	}
+	if len(row.Routes) > 0 {
+		o["routes"] = row.Routes
+	}
+	if row.Protocol == "anytls" {
+		o["padding_scheme"] = row.Padding
+		if len(row.Padding) == 0 { // the panel fills the default one in
+			o["padding_scheme"] = []string{"stop=8", "0=30-30", "1=100-400", "2=400-500,c,500-1000,c,500-1000,c,500-1000,c,500-1000", "3=9-9,500-1000", "4=500-1000", "5=500-1000", "6=500-1000", "7=500-1000"}
+		}
+		return o
+	}
+	o["protocol"], o["version"], o["host"] = "hysteria", 2, row.ServerName
+	o["up_mbps"], o["down_mbps"], o["obfs"], o["obfs-password"] = row.UpMbps, row.DownMbps, orNull(row.Obfs), orNull(row.ObfsPassword)
+	return o
+}
+
 type wsSettings struct {
 	Path    string            `json:"path"`
 	Headers map[string]string `json:"headers,omitempty"`
@@ -179,6 +201,8 @@ func configOf(row *Node) any {
 	switch row.Protocol {
 	case "shadowsocks":
 		return shadowsocksOf(row, h, base)
+	case "hysteria2", "anytls":
+		return quicOrAnyTLS(row, tls, base)
 	case "vmess":
 		return vmessConfig{head: h, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
 	case "trojan":

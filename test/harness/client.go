@@ -18,7 +18,20 @@ type Lane struct {
 	SingMux  string // sing-box and mihomo: h2mux, smux or yamux; "" is none
 	Padded   bool   // sing-box and mihomo: sing-mux with padding
 	UTLS     string // sing-box, mihomo; all with REALITY: the browser whose TLS handshake is copied; "" is Go's own
+	Road     *Road  // sing-box and mihomo: a way of its own; nil is the client's
+	Port     uint16 // and another port of the server; 0 is the client's
 	Extra    JSON   // keys of the client's own outbound, laid over those that the rest gives
+}
+
+// way is the lane's own, or the client's.
+func (l Lane) way(road Road, port uint16) (Road, uint16) {
+	if l.Road != nil {
+		road = *l.Road
+	}
+	if l.Port != 0 {
+		port = l.Port
+	}
+	return road, port
 }
 
 // Client is a running sing-box, Xray, V2Ray or mihomo.

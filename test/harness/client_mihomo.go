@@ -31,6 +31,7 @@ func mihomoConfig(road Road, port uint16, cert *Certificate, lanes []Lane, ports
 // mihomoProxy is one lane's outbound. Of a protocol that it does not know it writes only what all share;
 // Lane.Extra has the rest.
 func mihomoProxy(road Road, port uint16, cert *Certificate, lane Lane) JSON {
+	road, port = lane.way(road, port)
 	out := JSON{"type": road.Protocol, "server": Loopback, "port": port, "udp": true}
 	sni := "sni"
 	switch road.Protocol {

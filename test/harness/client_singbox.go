@@ -17,6 +17,7 @@ func singBoxConfig(road Road, port uint16, cert *Certificate, lanes []Lane, port
 }
 
 func singBoxOutbound(road Road, port uint16, cert *Certificate, lane Lane) JSON {
+	road, port = lane.way(road, port)
 	out := JSON{"type": road.Protocol, "tag": "out-" + lane.Name, "server": Loopback, "server_port": port}
 	switch road.Protocol {
 	case "shadowsocks":
