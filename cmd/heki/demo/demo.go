@@ -78,6 +78,7 @@ func Run(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		defer stop()
+		fmt.Fprintln(o.Out, "Two built-in clients download through the trojan node, as alice and bob; the panel is told every few seconds.")
 	}
 	w.live(ctx, o, a)
 	return nil
@@ -107,7 +108,7 @@ type world struct {
 	target *target
 }
 
-// newWorld fills a panel: three users, one node for each protocol that heki serves so far.
+// newWorld fills a panel: three users, one node for each protocol that XBoard has and heki serves.
 func newWorld(dir string) (*world, error) {
 	w := &world{names: map[int]string{1: "alice", 2: "bob", 3: "carol"}}
 	var err error
@@ -201,8 +202,8 @@ func (w *world) live(ctx context.Context, o Options, a *app.App) {
 		moved := s.Up + s.Down
 		mbits := float64(moved-last) * 8 / 1e6 / o.Every.Seconds()
 		last = moved
-		fmt.Fprintf(o.Out, "%s  users %d (%d online)  connections %d  %6.1f Mbit/s  moved %s  reported %s\n",
-			time.Now().Format("15:04:05"), s.Users, s.Online, s.Conns, mbits, size(moved), size(w.reported()))
+		fmt.Fprintf(o.Out, "%s  %d nodes  users %d (%d online)  connections %d  %6.1f Mbit/s  moved %s  reported %s\n",
+			time.Now().Format("15:04:05"), len(w.nodes), len(w.users), s.Online, s.Conns, mbits, size(moved), size(w.reported()))
 	}
 }
 
