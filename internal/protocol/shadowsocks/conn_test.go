@@ -218,13 +218,15 @@ func TestPacket(t *testing.T) {
 func FuzzParsePacket(f *testing.F) {
 	f.Add([]byte("\x01\x01\x02\x03\x04\x00\x35query"))
 	f.Add([]byte("\x03\x01a\x00\x35"))
+	f.Add([]byte("\x03\x02::\x00\x35"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		dst, n, err := ParsePacket(in, "")
 		if err != nil {
 			return
 		}
 		again, m, err := ParsePacket(append(address.AppendS(nil, dst), in[n:]...), "")
-		if err != nil || again != dst || m > n {
+		longer := m > n && in[0] != 3 // an address that came as text may be
+		if err != nil || again != dst || longer {
 			t.Errorf("%s of %d bytes, %s of %d, %v", dst, n, again, m, err)
 		}
 	})
