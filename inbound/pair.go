@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 
 	"heki/option"
 	"heki/transport"
@@ -78,16 +79,29 @@ func (p *Pair) Open() int {
 	return n
 }
 
+// portTries is how often the system is asked for a port of TCP that is free on UDP too.
+const portTries = 10
+
 // Start binds both or nothing. A port that the system chooses is one for both.
 func (p *Pair) Start() error {
-	if p.streams == nil {
+	switch {
+	case p.streams == nil:
 		return p.packets.Start()
+	case p.packets == nil:
+		return p.streams.Start()
 	}
+	for range portTries - 1 {
+		err := p.startBoth()
+		if p.streams.o.Listen.ListenPort != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+	}
+	return p.startBoth()
+}
+
+func (p *Pair) startBoth() error {
 	if err := p.streams.Start(); err != nil {
 		return err
-	}
-	if p.packets == nil {
-		return nil
 	}
 	var port uint16
 	if addrs := p.streams.Addresses(); len(addrs) > 0 {

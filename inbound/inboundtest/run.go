@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,7 +112,7 @@ func (p Protocol) expect(t testing.TB, c net.Conn, want []byte) {
 }
 
 func (p Protocol) testEcho(t *testing.T) {
-	s, dst := Start(t, p, option.Stream{}, 3), echo(t)
+	s, dst := Start(t, p, waiting(patience), 3), echo(t)
 	for i := range 3 {
 		c := p.open(t, s, i, dst, []byte("hello"))
 		p.expect(t, c, []byte("hello"))
@@ -119,7 +120,7 @@ func (p Protocol) testEcho(t *testing.T) {
 }
 
 func (p Protocol) testHalfClose(t *testing.T) {
-	s := Start(t, p, option.Stream{}, 1)
+	s := Start(t, p, waiting(patience), 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +146,7 @@ func (p Protocol) testHalfClose(t *testing.T) {
 }
 
 func (p Protocol) testFirstPayload(t *testing.T) {
-	s, dst := Start(t, p, option.Stream{}, 1), echo(t)
+	s, dst := Start(t, p, waiting(patience), 1), echo(t)
 	payload := make([]byte, 1<<20)
 	rand.Read(payload)
 	c := s.Dial(t)
@@ -156,7 +157,7 @@ func (p Protocol) testFirstPayload(t *testing.T) {
 }
 
 func (p Protocol) testSplitHeader(t *testing.T) {
-	s, dst := Start(t, p, option.Stream{}, 1), echo(t)
+	s, dst := Start(t, p, waiting(patience), 1), echo(t)
 	try := func(cut int) (n int) {
 		c := &halves{Conn: s.Dial(t), cut: cut}
 		defer c.Close()
@@ -241,7 +242,7 @@ func (p Protocol) testFallback(t *testing.T) {
 }
 
 func (p Protocol) testSwap(t *testing.T) {
-	s, dst := Start(t, p, option.Stream{}, 2), echo(t)
+	s, dst := Start(t, p, waiting(3*time.Second), 2), echo(t) // a removed user waits for it
 	living := p.open(t, s, 0, dst, []byte("before"))
 	p.expect(t, living, []byte("before"))
 	stop := make(chan struct{})
@@ -279,7 +280,7 @@ func (p Protocol) testSwap(t *testing.T) {
 }
 
 func (p Protocol) testDuplicate(t *testing.T) {
-	s, dst := Start(t, p, option.Stream{}, 1), echo(t)
+	s, dst := Start(t, p, waiting(patience), 1), echo(t)
 	twice := append(Users(p, 3), Users(p, 1)...)
 	if err := s.Swap(twice); err == nil {
 		t.Error("two users with one credential were accepted")
@@ -288,7 +289,7 @@ func (p Protocol) testDuplicate(t *testing.T) {
 }
 
 func (p Protocol) testKick(t *testing.T) {
-	s, dst := Start(t, p, option.Stream{}, 0), echo(t)
+	s, dst := Start(t, p, waiting(patience), 0), echo(t)
 	users := Users(p, 2)
 	if err := s.Swap(users); err != nil {
 		t.Fatal(err)
@@ -298,7 +299,6 @@ func (p Protocol) testKick(t *testing.T) {
 	stays := p.open(t, s, 1, dst, []byte("b"))
 	p.expect(t, stays, []byte("b"))
 	users[0].Meter.(*Meter).Kick()
-	gone.SetReadDeadline(time.Now().Add(time.Second))
 	if _, err := gone.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a kicked connection: %v", err)
 	}
@@ -338,7 +338,8 @@ func (p Protocol) testGarbage(t *testing.T) {
 			defer c.Close()
 			c.SetDeadline(start.Add(30 * time.Second))
 			c.Write(first)
-			if err := silence(c); err != nil {
+			late := time.Since(start) >= handshake // the end may have come before: then the kernel resets
+			if err := silence(c); err != nil && !(late && errors.Is(err, syscall.ECONNRESET)) {
 				t.Errorf("%.40q: %v", first, err)
 			}
 			if d := time.Since(start); d < handshake-50*time.Millisecond {

@@ -56,11 +56,22 @@ type Server struct {
 	addr    string
 }
 
+// patience is the handshake's time where a slow machine must not run out of it.
+const patience = 15 * time.Second
+
+// waiting are options with the handshake's time.
+func waiting(d time.Duration) (o option.Stream) {
+	o.HandshakeTimeout = option.Duration(d)
+	return o
+}
+
 // Start runs p's inbound on a free port of loopback with users 0 to n-1.
 func Start(t testing.TB, p Protocol, s option.Stream, n int) *Server {
 	t.Helper()
 	s.Listen.Listen = option.Listable[string]{"127.0.0.1"}
-	s.HandshakeTimeout = option.Duration(handshake)
+	if s.HandshakeTimeout == 0 {
+		s.HandshakeTimeout = option.Duration(handshake)
+	}
 	server := &Server{Router: new(Router), Pool: new(tcp.Pool)}
 	registry := inbound.NewRegistry()
 	p.Register(registry)
