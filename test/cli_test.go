@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"heki/panel/paneltest"
 	"heki/test/harness"
 )
 
@@ -159,6 +161,24 @@ func TestSIGTERM(t *testing.T) {
 			t.Error("the connection outlived the process")
 		}
 		t.Logf("%s to exit: %s", signal, time.Since(start).Round(time.Millisecond))
+	}
+}
+
+// TestSecondSignal does not wait for a final report to a panel that hangs.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, harness.Road{Protocol: "vless"}, 1, nil)
+	p := s.start(t)
+	raw := harness.Raw{Road: s.road, User: account(s.panel.Users()[0]), Server: harness.Address(s.port)}
+	s.panel.Fail(paneltest.Any, paneltest.Hang(false), 100)
+	startFlow(t, raw, s.targets.TCP).finish(t)
+	p.Signal(syscall.SIGTERM)
+	p.WaitLog(t, "stopping")
+	p.Signal(syscall.SIGINT)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if code, err := p.Wait(ctx); code != 128+int(syscall.SIGINT) || err != nil {
+		t.Errorf("exit code %d, %v", code, err)
 	}
 }
 

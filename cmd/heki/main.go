@@ -9,11 +9,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Exit codes. 78 is EX_CONFIG of sysexits.h: a service manager must not restart on it.
+// Exit codes. 78 is EX_CONFIG of sysexits.h: a service manager must not restart on it. exitSignal is
+// added to the number of a signal that ended heki at once, as shells do.
 const (
 	exitFailure = 1
 	exitUsage   = 2
 	exitConfig  = 78
+	exitSignal  = 128
 )
 
 // exit is an error with the code to leave with. A nil err was reported already.

@@ -112,8 +112,8 @@ func stop(a *app.App, signals <-chan os.Signal) error {
 			}
 			return nil
 		case s := <-signals:
-			if s == syscall.SIGINT || s == syscall.SIGTERM {
-				return &exit{exitFailure, fmt.Errorf("stopped by a second %s before the end of the final report", s)}
+			if n, ok := s.(syscall.Signal); ok && (n == syscall.SIGINT || n == syscall.SIGTERM) {
+				return &exit{exitSignal + int(n), fmt.Errorf("stopped by a second %s before the end of the final report", s)}
 			}
 		case <-ctx.Done():
 			return &exit{exitFailure, fmt.Errorf("not everything closed within %s", constant.StopTimeout)}
