@@ -131,6 +131,7 @@ var (
 	trojanGRPC  = harness.Road{Protocol: "trojan", Transport: "grpc", TLS: true}
 	trojanWSTLS = harness.Road{Protocol: "trojan", Transport: "ws", TLS: true}
 	ssAEAD      = harness.Road{Protocol: "shadowsocks", Method: "chacha20-ietf-poly1305"}
+	ssObfs      = harness.Road{Protocol: "shadowsocks", Method: "aes-128-gcm", Obfs: true}
 	ss2022      = harness.Road{Protocol: "shadowsocks", Method: "2022-blake3-aes-128-gcm", PanelKeys: true}
 )
 
@@ -143,6 +144,11 @@ func withVision(n *paneltest.Node, lane *harness.Lane, _ paneltest.User) {
 func salamander(n *paneltest.Node, lane *harness.Lane, _ paneltest.User) {
 	n.Obfs, n.ObfsPassword = "salamander", "of the obfs"
 	lane.Extra = harness.JSON{"obfs": harness.JSON{"type": "salamander", "password": "of the obfs"}}
+}
+
+// simpleObfs is in front of Shadowsocks.
+func simpleObfs(n *paneltest.Node, _ *harness.Lane, _ paneltest.User) {
+	n.Obfs, n.Path, n.Host = "http", "/", harness.ServerName
 }
 
 // overReality is VLESS with REALITY and Vision. The row names the target, as all panels but XBoard do.
@@ -163,7 +169,9 @@ func (f *fleet) modern(t *testing.T) {
 	f.add(t, harness.Road{Protocol: "vless"}, nil)
 	f.add(t, harness.Road{Protocol: "vless", Transport: "ws", TLS: true}, nil)
 	f.add(t, harness.Road{Protocol: "vless", TLS: true}, withVision)
+	f.add(t, harness.Road{Protocol: "vless", Transport: "grpc", TLS: true}, nil)
 	f.add(t, hysteria2Road, salamander)
+	f.add(t, ssObfs, simpleObfs)
 	f.overReality(t)
 }
 
@@ -176,6 +184,7 @@ func TestPanels(t *testing.T) {
 			f := newFleet(t, paneltest.New("the token of the test"), harness.JSON{"type": "xboard", "api_version": version})
 			f.modern(t)
 			f.add(t, harness.Road{Protocol: "vless", Transport: "httpupgrade", TLS: true}, nil)
+			f.add(t, harness.Road{Protocol: "trojan", Reality: f.reality}, nil)
 			f.run(t)
 		})
 		t.Run("xiaov2board-"+name, func(t *testing.T) {
@@ -191,6 +200,7 @@ func TestPanels(t *testing.T) {
 		for _, road := range []harness.Road{{Protocol: "vmess"}, vmessWS, vmessWSTLS, vmessGRPC, {Protocol: "vmess", Transport: "http", TLS: true}, trojanRoad, ssAEAD, ss2022} {
 			f.add(t, road, nil)
 		}
+		f.add(t, ssObfs, simpleObfs)
 		f.run(t)
 	})
 	for name, legacy := range map[string]bool{"modern": false, "legacy": true} {
