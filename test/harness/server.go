@@ -129,7 +129,12 @@ func StartServer(t testing.TB, inbounds ...JSON) *Process {
 	}
 	p := Run(t, UnderTest(), WriteConfig(t, config))
 	for _, in := range inbounds {
-		p.WaitInbound(t, in["type"].(string), in["listen_port"].(uint16))
+		port := in["listen_port"].(uint16)
+		if in["network"] == "udp" {
+			p.WaitUDP(t, port)
+			continue
+		}
+		p.WaitInbound(t, in["type"].(string), port)
 	}
 	return p
 }
