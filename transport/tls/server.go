@@ -174,19 +174,14 @@ func answerPlain(ctx context.Context, l *lower) error {
 	_, _ = b.Write(l.plain) // one read of crypto/tls, shorter than a buffer
 	l.plain = nil
 	conn.Unread(netio.Filled(b))
-	page := http1.Page{Status: 497, Now: time.Now()}
 	r, _, err := http1.Read(conn)
-	var refused *http1.StatusError
-	switch {
-	case errors.As(err, &refused):
-		page.Status = refused.Status
-	case err != nil:
+	refused := &http1.StatusError{Status: 497}
+	if err != nil && !errors.As(err, &refused) {
 		_ = conn.Close()
 		return fmt.Errorf("%w: %w", ErrPlainHTTP, err)
-	default:
-		page.NoBody = string(r.Method) == "HEAD"
-		page.Padding = http1.Padded(&r)
 	}
+	page := http1.Refusal(&r, refused)
+	page.Now = time.Now()
 	if _, err := conn.Write(page.Append(nil)); err != nil {
 		_ = conn.Close()
 		return fmt.Errorf("%w: %w", ErrPlainHTTP, err)

@@ -40,8 +40,7 @@ func (f Fields) Has(name, token string) bool {
 	return found
 }
 
-// each calls found with every well-formed field. Lines without a colon and with blanks in the name are
-// passed over, as nginx does.
+// each calls found with every well-formed field. Lines without a colon are passed over, as nginx does.
 func (f Fields) each(found func(name, value []byte)) {
 	for line := range bytes.SplitSeq(f, []byte{'\n'}) {
 		name, value, ok := bytes.Cut(trimCR(line), []byte{':'})
@@ -71,10 +70,8 @@ func equalFold(b []byte, s string) bool {
 
 // parseFields checks the fields and reads those that say how the connection goes on.
 func (r *Request) parseFields() error {
-	for line := range bytes.SplitSeq(r.Fields, []byte{'\n'}) {
-		if i := bytes.IndexAny(trimCR(line), "\x00\r"); i >= 0 {
-			return refuse(400, "control character in a header")
-		}
+	if err := r.checkFields(); err != nil {
+		return err
 	}
 	if err := r.parseHost(); err != nil {
 		return err
@@ -84,7 +81,39 @@ func (r *Request) parseFields() error {
 	} else if r.Has("Connection", "keep-alive") {
 		r.KeepAlive = true
 	}
-	return r.parseLength()
+	if err := r.parseLength(); err != nil {
+		return err
+	}
+	if m := string(r.Method); m == "CONNECT" || m == "TRACE" {
+		return refuse(405, m)
+	}
+	return nil
+}
+
+// checkFields refuses characters that are in no field. What follows the first bad line is no field then.
+func (r *Request) checkFields() error {
+	from := 0
+	for line := range bytes.SplitSeq(r.Fields, []byte{'\n'}) {
+		if len(line) > 0 && !isField(trimCR(line)) {
+			r.Fields = r.Fields[:from]
+			return refuse(400, "bad character in a header")
+		}
+		from += len(line) + 1
+	}
+	return nil
+}
+
+func isField(line []byte) bool {
+	if bytes.ContainsAny(line, "\x00\r") {
+		return false
+	}
+	name, _, _ := bytes.Cut(line, []byte{':'})
+	for _, c := range name {
+		if c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return len(name) > 0 || len(line) == 0
 }
 
 func (r *Request) parseHost() error {

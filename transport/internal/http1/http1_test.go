@@ -31,17 +31,32 @@ func TestRequest(t *testing.T) {
 		{"fragment", "GET /a#b?c HTTP/1.1" + host + "\r\n", "GET /a  a 1 true 0", 0},
 		{"body", "POST / HTTP/1.1" + host + "Content-Length: 12\r\n\r\n", "POST /  a 1 true 12", 0},
 		{"chunked", "POST / HTTP/1.1" + host + "Transfer-Encoding: Chunked\r\n\r\n", "POST /  a 1 true -1", 0},
-		{"folded line is passed over", "GET / HTTP/1.1" + host + " x: y\r\nno colon\r\n\r\n", "GET /  a 1 true 0", 0},
+		{"line without a colon", "GET / HTTP/1.1" + host + "no-colon\r\n\r\n", "GET /  a 1 true 0", 0},
+		{"folded line", "GET / HTTP/1.1" + host + " x: y\r\n\r\n", "", 400},
+		{"blank in a name", "GET / HTTP/1.1" + host + "x : y\r\n\r\n", "", 400},
+		{"no name", "GET / HTTP/1.1" + host + ": y\r\n\r\n", "", 400},
 		{"lower case method", "get / HTTP/1.1" + host + "\r\n", "", 400},
 		{"clienthello", "\x16\x03\x01\x02\x00\r\n\r\n", "", 400},
-		{"endless method", strings.Repeat("A", 64) + " / HTTP/1.1" + host + "\r\n", "", 400},
-		{"no version", "GET /\r\n\r\n", "", 400},
-		{"version 2", "PRI * HTTP/2.0\r\n\r\n", "", 505},
+		{"long method", strings.Repeat("A", 64) + " / HTTP/1.1" + host + "\r\n", strings.Repeat("A", 64) + " /  a 1 true 0", 0},
+		{"endless method", strings.Repeat("A", MaxHead), "", 414},
+		{"HTTP/0.9", "GET /\r\n", "", 404},
+		{"HTTP/0.9, another method", "POST / \n", "", 400},
+		{"HTTP/0.9 without a target", "GET\r\n\r\n", "", 400},
+		{"preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\n", "", 400},
+		{"version 2", "GET / HTTP/2.0\r\n\r\n", "", 505},
+		{"version 10", "GET / HTTP/10.1\r\n\r\n", "", 505},
+		{"version 1.999", "GET / HTTP/1.999" + host + "\r\n", "GET /  a 999 true 0", 0},
+		{"version 1.1000", "GET / HTTP/1.1000" + host + "\r\n", "", 400},
+		{"absolute, port", "GET http://b:1x/ HTTP/1.1" + host + "\r\n", "", 400},
+		{"absolute, user", "GET http://c@b/ HTTP/1.1" + host + "\r\n", "", 400},
+		{"absolute, IPv6", "GET http://[::1]/ HTTP/1.1" + host + "\r\n", "GET /  [::1] 1 true 0", 0},
 		{"version 0", "GET / HTTP/0.9" + host + "\r\n", "", 400},
 		{"version x", "GET / HTTP/1.x" + host + "\r\n", "", 400},
 		{"blank in the target", "GET /a b HTTP/1.1" + host + "\r\n", "", 400},
 		{"star", "OPTIONS * HTTP/1.1" + host + "\r\n", "", 400},
-		{"connect", "CONNECT a:1 HTTP/1.1" + host + "\r\n", "", 405},
+		{"connect", "CONNECT a:1 HTTP/1.1" + host + "\r\n", "", 400},
+		{"connect to a path", "CONNECT / HTTP/1.1" + host + "\r\n", "", 405},
+		{"trace", "TRACE / HTTP/1.1" + host + "\r\n", "", 405},
 		{"no host", "GET / HTTP/1.1\r\n\r\n", "", 400},
 		{"two hosts", "GET / HTTP/1.1" + host + "Host: b\r\n\r\n", "", 400},
 		{"bad host", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "", 400},
@@ -147,6 +162,30 @@ func TestPages(t *testing.T) {
 		}
 		if got := resp.Header.Get("Date"); got != "Thu, 01 Jan 1970 00:00:00 GMT" {
 			t.Errorf("date = %s", got)
+		}
+	}
+}
+
+// What nginx 1.22 answers with 400 is false.
+func TestStaysInside(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/": true, "/a/..": true, "/a/./..": true, "/%252e%252e/..": true, "/...": true, "/a%2fb": true,
+		"/..": false, "/../x": false, "/a/../../x": false, "/%2e%2E/x": false, "/a//../..": false,
+		"/%3f/../..": false, "/a%2f..%2f../": false, "/%zz": false, "/a%": false, "/%2": false, "/%00": false,
+	} {
+		if staysInside([]byte(path)) != want {
+			t.Errorf("%s: %v", path, !want)
+		}
+	}
+}
+
+func TestPaddedFor(t *testing.T) {
+	for agent, want := range map[string]bool{
+		"": false, "curl/8": false, "Mozilla/5.0 (like Gecko) Chrome/120": true, "Gecko/1 Chrome/1": false,
+		"Mozilla/4.0 (MSIE 6.0)": true, "MSIE 6": false, "MSIE 6.0 Opera": false, "Opera Chrome/1": false,
+	} {
+		if PaddedFor([]byte(agent)) != want {
+			t.Errorf("%q: %v", agent, !want)
 		}
 	}
 }

@@ -18,7 +18,13 @@ type Page struct {
 	Server    string    // default ServerName
 	KeepAlive bool
 	NoBody    bool // the request was a HEAD
-	Padding   bool // see Padded
+	Padding   bool // see PaddedFor
+	Bare      bool // only the body, for HTTP/0.9
+}
+
+// Refusal is the page for a request that err refuses, of which r is what was understood.
+func Refusal(r *Request, err *StatusError) Page {
+	return Page{Status: err.Status, NoBody: string(r.Method) == "HEAD", Padding: Padded(r), Bare: err.Bare}
 }
 
 // padding follows the pages of errors for browsers that used to replace short ones.
@@ -30,9 +36,15 @@ func Padded(r *Request) bool {
 	return PaddedFor(agent)
 }
 
-// PaddedFor is Padded for the value of a User-Agent.
+// PaddedFor is Padded for the value of a User-Agent: Internet Explorer's and Chrome's, as nginx knows them.
 func PaddedFor(agent []byte) bool {
-	return bytes.Contains(agent, []byte("Chrome/")) || bytes.Contains(agent, []byte("MSIE "))
+	if bytes.Contains(agent, []byte("Opera")) {
+		return false
+	}
+	if i := bytes.Index(agent, []byte("MSIE ")); i >= 0 && i+len("MSIE 6.") < len(agent) {
+		return true
+	}
+	return bytes.Contains(agent, []byte("Chrome/")) && !bytes.Contains(agent, []byte("Gecko/"))
 }
 
 // title returns the status that goes out and what stands in <title> and under the heading.
@@ -93,6 +105,9 @@ func (p *Page) body() []byte {
 func (p *Page) Append(b []byte) []byte {
 	status, _, _ := p.title()
 	body := p.body()
+	if p.Bare {
+		return append(b, body...)
+	}
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(b, ' ')

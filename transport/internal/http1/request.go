@@ -21,6 +21,8 @@ var ErrShort = errors.New("request head is not complete")
 type StatusError struct {
 	Status int
 	Cause  string
+	// Bare says that the request was of HTTP/0.9, whose answers have no head.
+	Bare bool
 }
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Cause) }
@@ -48,6 +50,9 @@ func Scan(b []byte, seen int) (int, error) {
 	skip := emptyLines(b)
 	if err := startsLikeRequest(b[skip:]); err != nil {
 		return 0, err
+	}
+	if end := bytes.IndexByte(b[skip:], '\n') + 1; end > 0 && isOld(trimCR(b[skip:][:end-1])) {
+		return skip + end, nil
 	}
 	from := max(skip, seen-3)
 	for from < len(b) {
@@ -79,16 +84,13 @@ func emptyLines(b []byte) int {
 
 // startsLikeRequest refuses what cannot be a method: garbage is answered at its first byte.
 func startsLikeRequest(b []byte) error {
-	for i, c := range b[:min(len(b), 64)] {
+	for i, c := range b[:min(len(b), MaxHead)] {
 		if c == ' ' && i > 0 {
 			return nil
 		}
 		if (c < 'A' || c > 'Z') && c != '_' && c != '-' {
 			return refuse(400, "bad method")
 		}
-	}
-	if len(b) >= 64 {
-		return refuse(400, "bad method")
 	}
 	return nil
 }
@@ -128,67 +130,27 @@ func (r *Request) parseLine(line []byte) error {
 	}
 	r.Method = method
 	target, version, _ := bytes.Cut(bytes.TrimLeft(rest, " "), []byte{' '})
-	for _, c := range target {
-		if c < 0x20 || c == 0x7f {
-			return refuse(400, "control character in the target")
-		}
-	}
-	if err := r.parseVersion(bytes.Trim(version, " ")); err != nil {
+	if err := r.parseTarget(target); err != nil {
 		return err
 	}
-	if string(method) == "CONNECT" {
-		return refuse(405, "CONNECT")
+	if isOld(line) {
+		return r.refuseOld()
 	}
-	return r.parseTarget(target)
+	return r.parseVersion(bytes.Trim(version, " "))
 }
 
 func (r *Request) parseVersion(v []byte) error {
-	rest, ok := bytes.CutPrefix(v, []byte("HTTP/"))
-	if !ok || len(rest) < 3 || rest[1] != '.' || rest[0] < '0' || rest[0] > '9' {
+	major, minor, ok := bytes.Cut(bytes.TrimPrefix(v, []byte("HTTP/")), []byte{'.'})
+	if !ok || !bytes.HasPrefix(v, []byte("HTTP/")) || !isNumber(major) || major[0] == '0' {
 		return refuse(400, "bad version")
 	}
-	if rest[0] > '1' {
+	if len(major) > 1 || major[0] > '1' {
 		return refuse(505, "unknown version")
 	}
-	minor, err := strconv.ParseUint(string(rest[2:]), 10, 8)
-	if err != nil || minor > 99 || rest[0] == '0' || rest[2] == '+' {
+	n, err := strconv.ParseUint(string(minor), 10, 16)
+	if err != nil || n > 999 || !isNumber(minor) {
 		return refuse(400, "bad version")
 	}
-	r.Minor = int(minor)
+	r.Minor = int(n)
 	return nil
-}
-
-func (r *Request) parseTarget(target []byte) error {
-	if len(target) == 0 {
-		return refuse(400, "no target")
-	}
-	if target[0] != '/' { // absolute form, as sent to proxies: http://host/path
-		scheme, rest, ok := bytes.Cut(target, []byte("://"))
-		if !ok || !isAlpha(scheme) {
-			return refuse(400, "bad target")
-		}
-		i := bytes.IndexAny(rest, "/?#")
-		if i < 0 {
-			i = len(rest)
-		}
-		r.Host, target = rest[:i], rest[i:]
-		if len(r.Host) == 0 {
-			return refuse(400, "no host in the target")
-		}
-	}
-	target, _, _ = bytes.Cut(target, []byte{'#'})
-	r.Path, r.Query, _ = bytes.Cut(target, []byte{'?'})
-	if len(r.Path) == 0 {
-		r.Path = []byte{'/'}
-	}
-	return nil
-}
-
-func isAlpha(b []byte) bool {
-	for _, c := range b {
-		if c |= 0x20; c < 'a' || c > 'z' {
-			return false
-		}
-	}
-	return len(b) > 0
 }

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +16,8 @@ import (
 const (
 	// maxRequests ends a connection that only asks for pages; nginx has 1000.
 	maxRequests = 100
-	// maxBody is the longest request body that is read to keep a connection alive.
-	maxBody = 64 << 10
+	// maxBody is the longest request body that is read, nginx's client_max_body_size.
+	maxBody = 1 << 20
 )
 
 // ErrRefused says that a client asked for pages and no stream.
@@ -36,7 +37,8 @@ func (s *Site) Await(c *netio.Conn, match func(*Request) int) (r Request, n int,
 		r, n, err = Read(c)
 		var refused *StatusError
 		if errors.As(err, &refused) {
-			return r, 0, s.end(c, &Page{Status: refused.Status}, refused.Cause)
+			page := Refusal(&r, refused)
+			return r, 0, s.end(c, &page, refused.Cause)
 		}
 		if err != nil {
 			_ = c.Close()
@@ -46,6 +48,7 @@ func (s *Site) Await(c *netio.Conn, match func(*Request) int) (r Request, n int,
 		if status == 0 {
 			return r, n, nil
 		}
+		status = r.pageFor(status, c.Buffered()[:n])
 		if err := s.answer(c, &r, n, status, i == maxRequests-1); err != nil {
 			return r, 0, err
 		}
@@ -79,12 +82,33 @@ func NotFoundFor(method string) int {
 	return 405
 }
 
+// pageFor returns status, or that of what nginx minds before it looks for a page. A user's request may
+// have all of that. head is that of r.
+func (r *Request) pageFor(status int, head []byte) int {
+	line, fields, _ := bytes.Cut(head[emptyLines(head):], []byte{'\n'})
+	switch {
+	case len(line) >= maxLine:
+		return 414
+	case !staysInside(r.Path):
+		return 400
+	}
+	for field := range bytes.SplitSeq(fields, []byte{'\n'}) {
+		if len(field) >= maxLine {
+			return 494
+		}
+	}
+	if r.Body > maxBody {
+		return 413
+	}
+	return status
+}
+
 // answer sends a page, and passes over the request and its body when another one may follow. After
 // an error c is closed.
 func (s *Site) answer(c *netio.Conn, r *Request, n, status int, last bool) error {
 	page := &Page{
 		Status:    status,
-		KeepAlive: r.KeepAlive && !last && r.Body >= 0 && r.Body <= maxBody && status != 400,
+		KeepAlive: r.KeepAlive && !last && r.Body >= 0 && (status == 404 || status == 405),
 		NoBody:    string(r.Method) == "HEAD",
 		Padding:   Padded(r),
 	}

@@ -72,6 +72,11 @@ func TestAnswers(t *testing.T) {
 		{"hex", "0123456789abcdef", []int{400}},
 		{"body is passed over", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcPUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", []int{404, 405}},
 		{"1.0", "GET / HTTP/1.0\r\n\r\n", []int{404}},
+		{"long body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n", []int{413}},
+		{"long line", "GET /" + strings.Repeat("a", maxLine) + " HTTP/1.1\r\nHost: a\r\n\r\n", []int{414}},
+		{"long field", "GET / HTTP/1.1\r\nHost: a\r\nB: " + strings.Repeat("a", maxLine) + "\r\n\r\n", []int{400}},
+		{"above the root", "PUT /../ HTTP/1.1\r\nHost: a\r\n\r\n", []int{400}},
+		{"trace", "GET / HTTP/1.1\r\nHost: a\r\n\r\nTRACE / HTTP/1.1\r\nHost: a\r\n\r\n", []int{404, 405}},
 		{"chunked ends it", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", []int{404}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,6 +101,31 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("err = %v", err)
 			}
 		})
+	}
+}
+
+// A refusal is padded as any page, when the agent is known by then, a HEAD gets no body, and HTTP/0.9 nothing
+// but the body.
+func TestRefusals(t *testing.T) {
+	const agent = "User-Agent: Chrome/1\r\n"
+	for _, tt := range []struct {
+		name, in, begin, end string
+	}{
+		{"padded", "GET / HTTP/1.1\r\n" + agent + "\r\n", "HTTP/1.1 400 ", padding},
+		{"agent before", "GET / HTTP/1.1\r\n" + agent + "A B: c\r\n\r\n", "HTTP/1.1 400 ", padding},
+		{"agent after", "GET / HTTP/1.1\r\nA B: c\r\n" + agent + "\r\n", "HTTP/1.1 400 ", "</html>\r\n"},
+		{"head", "HEAD / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 ", "\r\nConnection: close\r\n\r\n"},
+		{"HTTP/0.9", "GET /\r\n", "<html>\r\n<head><title>404 ", "</html>\r\n"},
+		{"bad HTTP/0.9", "GET /%zz\n", "<html>\r\n<head><title>400 ", "</html>\r\n"},
+	} {
+		client, _, result := site(t)
+		_, _ = io.WriteString(client, tt.in)
+		got, err := io.ReadAll(client)
+		if err != nil || !strings.HasPrefix(string(got), tt.begin) || !strings.HasSuffix(string(got), tt.end) {
+			t.Errorf("%s: %q, %v", tt.name, got, err)
+		}
+		_ = client.Close()
+		<-result
 	}
 }
 
