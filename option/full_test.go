@@ -105,7 +105,7 @@ var anyValue = []string{
 	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "PasswordUser.Password", "Panel.Key",
 	"Direct.RoutingMark", "Direct.TCPFastOpen", "Direct.TCPMultiPath", "Transport.MaxEarlyData",
 	"Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
-	"Reality.Enabled", "Hysteria2.IgnoreClientBandwidth", "Hysteria2.MasqueradePort", "Hysteria2Obfs.Password", "Masquerade.RewriteHost", "Masquerade.Content",
+	"Reality.Enabled", "Hysteria2.IgnoreClientBandwidth", "Hysteria2Local.MasqueradePort", "Hysteria2Obfs.Password", "Masquerade.RewriteHost", "Masquerade.Content",
 	"SSRPort.Password", "SSRPort.ProtocolParam", "SSRPort.ObfsParam", "SSRUser.Password", "SSRUser.ProtocolParam", "SSRUser.ObfsParam",
 	"SSRSharing.MuRegex", "SSRSharing.MuSuffix", "SSRSharing.CIDLimit", "SSRSharing.ObfsUDP", "SSRExtraPort.ListenPort", "SSRUser.ListenPort",
 	"Listen.ListenPort", "Server.ServerPort", "RealityTarget.ServerPort", // but 0, which TestMessages has

@@ -8,14 +8,12 @@ import (
 // Hysteria2 configures a Hysteria 2 inbound. Of Stream it has what listening, TLS and limits are.
 type Hysteria2 struct {
 	Stream
+	Hysteria2Local
 	Users                 []PasswordUser `json:"users,omitempty"`                   // empty when a panel feeds the inbound
 	UpMbps                float64        `json:"up_mbps,omitempty"`                 // to a client; 0 is unlimited
 	DownMbps              float64        `json:"down_mbps,omitempty"`               // from a client; 0 is unlimited
 	IgnoreClientBandwidth bool           `json:"ignore_client_bandwidth,omitempty"` // BBR whatever clients announce
 	Obfs                  *Hysteria2Obfs `json:"obfs,omitempty"`
-	Masquerade            *Masquerade    `json:"masquerade,omitempty"`      // what visitors find; default a web server without content
-	MasqueradePort        uint16         `json:"masquerade_port,omitempty"` // TCP port that serves the same site over HTTPS; 0 is none
-	BBRProfile            string         `json:"bbr_profile,omitempty"`     // standard (default), conservative, aggressive
 }
 
 // Hysteria2Obfs hides that datagrams are QUIC.
@@ -81,12 +79,7 @@ func (h *Hysteria2) Validate(at Path) error {
 	if h.Obfs != nil {
 		r.join(h.Obfs.Validate(at.Key("obfs")))
 	}
-	if h.Masquerade != nil {
-		r.join(h.Masquerade.Validate(at.Key("masquerade")))
-	}
-	if h.BBRProfile != "" {
-		r.join(oneOf(at.Key("bbr_profile"), h.BBRProfile, "standard", "conservative", "aggressive"))
-	}
+	r.join(h.Hysteria2Local.Validate(at))
 	r.join(passwordUsers(at.Key("users"), h.Users))
 	return r.err()
 }

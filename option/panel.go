@@ -21,7 +21,8 @@ type PanelNode struct {
 	ID   int64  `json:"id"`
 	Type string `json:"type,omitempty"` // only where the panel's API needs it
 	Stream
-	SSRSharing // SSPanel and local panels: of their ShadowsocksR nodes
+	Hysteria2Local // of Hysteria 2 nodes
+	SSRSharing     // SSPanel and local panels: of their ShadowsocksR nodes
 }
 
 // Limits are the operator's own limits; against a panel's value the lower non-zero one wins.

@@ -195,6 +195,7 @@ func (n *PanelNode) Validate(at Path) error {
 		r.join(wrap(at.Key("type"), inboundKind.check(n.Type)))
 	}
 	r.join(n.checkNode(at))
+	r.join(n.Hysteria2Local.Validate(at))
 	return r.err()
 }
 

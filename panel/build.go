@@ -31,7 +31,7 @@ func build(tag string, n *Node, local option.PanelNode) option.Inbound {
 	case constant.TypeTrojan:
 		in.Options = &option.Trojan{Stream: s}
 	case constant.TypeHysteria2:
-		h := &option.Hysteria2{Stream: s, UpMbps: n.UpMbps, DownMbps: n.DownMbps, IgnoreClientBandwidth: n.IgnoreClientBandwidth}
+		h := &option.Hysteria2{Stream: s, Hysteria2Local: local.Hysteria2Local.Clone(), UpMbps: n.UpMbps, DownMbps: n.DownMbps, IgnoreClientBandwidth: n.IgnoreClientBandwidth}
 		if n.Obfs != nil {
 			h.Obfs = &option.Hysteria2Obfs{Type: n.Obfs.Type, Password: n.Obfs.Password}
 		}

@@ -152,7 +152,9 @@ func dialTo(t testing.TB, to net.Addr, obfs *option.Hysteria2Obfs) *client {
 	}
 	var conn net.PacketConn = socket
 	if obfs != nil {
-		conn = newObfuscated(socket, obfs.Password)
+		if conn, err = newSockets([]*net.UDPConn{socket}, obfs.Password); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tr := &quic.Transport{Conn: conn}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -165,7 +167,7 @@ func dialTo(t testing.TB, to net.Addr, obfs *option.Hysteria2Obfs) *client {
 	t.Cleanup(func() {
 		_ = c.CloseWithError(0, "")
 		_ = tr.Close()
-		_ = socket.Close()
+		_ = conn.Close()
 		_ = h3.Close()
 	})
 	return &client{t, c, h3.NewClientConn(c)}

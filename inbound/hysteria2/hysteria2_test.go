@@ -194,7 +194,7 @@ func TestVisitors(t *testing.T) {
 		"string":  {&option.Masquerade{Type: "string", StatusCode: 503, Headers: map[string]option.Listable[string]{"retry-after": {"9"}}, Content: "later"}, 503, "later", "later"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := start(t, option.Hysteria2{Masquerade: tt.o}, 1)
+			in := start(t, option.Hysteria2{Hysteria2Local: option.Hysteria2Local{Masquerade: tt.o}}, 1)
 			c := dial(t, in)
 			resp, body := c.do(http.MethodGet, "https://www.example.org/a.txt", nil)
 			if resp.StatusCode != tt.status || !strings.Contains(body, tt.body) {
@@ -343,8 +343,8 @@ func TestMistakes(t *testing.T) {
 	env := inbound.Env{Log: slog.New(slog.DiscardHandler)}
 	for want, o := range map[string]*option.Hysteria2{
 		"tls":         {Stream: option.Stream{TLS: &option.TLS{Enabled: true}}},
-		"masquerade":  {Stream: option.Stream{TLS: certificate(t)}, Masquerade: &option.Masquerade{Type: "file", Directory: "/no/such"}},
-		"bbr_profile": {Stream: option.Stream{TLS: certificate(t)}, BBRProfile: "fast"},
+		"masquerade":  {Stream: option.Stream{TLS: certificate(t)}, Hysteria2Local: option.Hysteria2Local{Masquerade: &option.Masquerade{Type: "file", Directory: "/no/such"}}},
+		"bbr_profile": {Stream: option.Stream{TLS: certificate(t)}, Hysteria2Local: option.Hysteria2Local{BBRProfile: "fast"}},
 	} {
 		if _, err := New(env, "in", o, new(Pool)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
@@ -363,7 +363,7 @@ func TestSiteOnTCP(t *testing.T) {
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	in := start(t, option.Hysteria2{MasqueradePort: uint16(port), Masquerade: &option.Masquerade{Type: "string", Content: "the site"}}, 1)
+	in := start(t, option.Hysteria2{Hysteria2Local: option.Hysteria2Local{MasqueradePort: uint16(port), Masquerade: &option.Masquerade{Type: "string", Content: "the site"}}}, 1)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/", port), http.NoBody)

@@ -24,6 +24,7 @@ const socketBuffer = 7 << 20
 type Pool struct {
 	mu    sync.Mutex
 	ports map[portKey]*port
+	stale sync.Once // what a crashed process left is removed
 }
 
 type portKey struct {
@@ -34,6 +35,8 @@ type portKey struct {
 // port is the socket of one address.
 type port struct {
 	key       portKey
+	own       uint16 // as bound
+	hops      hops   // guarded by Pool.mu
 	secret    string // of Salamander; empty is none
 	transport *quic.Transport
 	quic      *quic.Listener
@@ -43,7 +46,7 @@ type port struct {
 	mu        sync.Mutex
 	acceptors []*Inbound // the last one gets new connections
 	users     int        // listeners that are not closed
-	dead      bool       // taken down for another secret
+	dead      bool       // taken down for another secret or other ports
 }
 
 // listener is an inbound's part of a port.
@@ -56,6 +59,10 @@ type listener struct {
 
 // listen binds the addresses of in, or takes over their sockets. On an error nothing is left open.
 func (p *Pool) listen(ctx context.Context, in *Inbound) ([]*listener, error) {
+	p.stale.Do(func() {
+		gone, err := removeStale()
+		in.log.Debug("nftables tables of a process that crashed", "removed", gone, "err", err)
+	})
 	addrs, err := tcp.Addresses(&in.o.Listen)
 	if err != nil {
 		return nil, err
@@ -84,9 +91,9 @@ func (p *Pool) open(ctx context.Context, in *Inbound, addr netip.AddrPort) (*lis
 		secret = in.o.Obfs.Password
 	}
 	shared := p.ports[key]
-	if shared != nil && shared.secret != secret {
-		in.log.Info("obfs has changed, which ends the open connections", "address", addr.String())
-		shared.takeDown()
+	if shared != nil && (shared.secret != secret || !shared.hops.follow(in, key, shared.own)) {
+		in.log.Info("obfs or listen_ports has changed, which ends the open connections", "address", addr.String())
+		shared.takeDown(in)
 		delete(p.ports, key)
 		shared = nil
 	}
@@ -124,14 +131,23 @@ func newPort(ctx context.Context, in *Inbound, key portKey, secret string) (*por
 		in.log.Warn("the UDP socket's buffers are too small for fast transfers; raise them with: sysctl -w net.core.rmem_max=7500000 net.core.wmem_max=7500000",
 			"wanted_kib", socketBuffer>>10, "got_kib", got>>10, "err", err)
 	}
-	s := &port{key: key, secret: secret, conn: conn}
-	if secret != "" {
-		s.conn = newObfuscated(conn, secret)
+	s := &port{key: key, secret: secret, own: uint16(conn.LocalAddr().(*net.UDPAddr).Port)}
+	h, more := openHops(ctx, in, key, s.own)
+	s.hops, s.conn = h, conn
+	if secret != "" || len(more) > 0 {
+		if err := udp.DontFragment(conn); err != nil {
+			in.log.Debug("socket options", "err", err)
+		}
+		if s.conn, err = newSockets(append([]*net.UDPConn{conn}, more...), secret); err != nil {
+			s.hops.end(in, s.key, s.own)
+			return nil, err
+		}
 	}
 	s.transport = &quic.Transport{Conn: s.conn, DisableVersionNegotiationPackets: secret != ""}
 	s.quic, err = s.transport.Listen(&stdtls.Config{GetConfigForClient: s.tlsConfig}, in.quic)
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		s.hops.end(in, s.key, s.own)
+		return nil, errors.Join(err, s.conn.Close())
 	}
 	s.done.Go(s.loop)
 	return s, nil
@@ -172,8 +188,8 @@ func (s *port) loop() {
 	}
 }
 
-// takeDown closes the socket and all connections on it.
-func (s *port) takeDown() {
+// takeDown closes the socket and all connections on it. It is called under Pool.mu.
+func (s *port) takeDown(in *Inbound) {
 	s.mu.Lock()
 	dead := s.dead
 	s.dead = true
@@ -181,6 +197,7 @@ func (s *port) takeDown() {
 	if dead {
 		return
 	}
+	s.hops.end(in, s.key, s.own)
 	_ = s.quic.Close()
 	_ = s.transport.Close()
 	_ = s.conn.Close()
@@ -217,6 +234,6 @@ func (l *listener) close() {
 		if l.pool.ports[s.key] == s {
 			delete(l.pool.ports, s.key)
 		}
-		s.takeDown()
+		s.takeDown(l.in)
 	})
 }

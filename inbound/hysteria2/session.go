@@ -126,7 +126,7 @@ func (s *session) admit(password string, user *adapter.User) {
 		Inbound:    s.in.tag,
 		Protocol:   constant.TypeHysteria2,
 		Source:     addrPort(s.conn.RemoteAddr()),
-		Local:      addrPort(s.conn.LocalAddr()),
+		Local:      localOf(s.conn),
 		User:       user,
 		TCPTimeout: time.Duration(s.in.o.TCPTimeout),
 		UDPTimeout: time.Duration(s.in.o.UDPTimeout),
@@ -192,12 +192,22 @@ func readRequest(conn *netio.Conn) (hysteria2.Request, error) {
 
 // addrPort turns a socket's address into an unmapped one.
 func addrPort(a net.Addr) netip.AddrPort {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
+	switch a := a.(type) {
+	case *peer:
+		return a.from
+	case *net.UDPAddr:
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
-	ap := u.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	return netip.AddrPort{}
+}
+
+// localOf is where the client reached this machine.
+func localOf(conn *quic.Conn) netip.AddrPort {
+	if p, ok := conn.RemoteAddr().(*peer); ok && p.local.IsValid() {
+		return netip.AddrPortFrom(p.local, p.socket.Port())
+	}
+	return addrPort(conn.LocalAddr())
 }
 
 // rateText is a rate in bytes per second as HeaderRate says it.
