@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 
+	"heki/internal/netio"
 	"heki/option"
 	"heki/transport"
 )
@@ -105,7 +106,7 @@ func (p *Pair) startBoth() error {
 	}
 	var port uint16
 	if addrs := p.streams.Addresses(); len(addrs) > 0 {
-		port = addrPort(addrs[0]).Port()
+		port = netio.AddrPort(addrs[0]).Port()
 	}
 	if err := p.packets.StartOn(port); err != nil {
 		p.streams.Retire()

@@ -239,8 +239,8 @@ func (s *Stream) handle(ctx context.Context, raw net.Conn) {
 		Network:  constant.NetworkTCP,
 		Inbound:  s.tag,
 		Protocol: s.protocol,
-		Source:   addrPort(raw.RemoteAddr()),
-		Local:    addrPort(raw.LocalAddr()),
+		Source:   netio.AddrPort(raw.RemoteAddr()),
+		Local:    netio.AddrPort(raw.LocalAddr()),
 
 		TCPTimeout: time.Duration(s.o.TCPTimeout),
 		UDPTimeout: time.Duration(s.o.UDPTimeout),
@@ -353,14 +353,4 @@ func (s *Stream) serve(ctx context.Context, stream net.Conn, md adapter.Metadata
 
 func (s *Stream) debug(ctx context.Context, what string, md *adapter.Metadata, err error) {
 	s.log.LogAttrs(ctx, slog.LevelDebug, what, slog.Any("conn", md), slog.Any("err", err))
-}
-
-// addrPort turns a socket's address into an unmapped one.
-func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := t.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

@@ -1,7 +1,6 @@
 package netio
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 
@@ -53,10 +52,4 @@ type PacketsReader interface {
 // sent are lost; an error ends the connection.
 type PacketsWriter interface {
 	WritePackets(packets []Datagram) error
-}
-
-// bound is the address that c is bound to, unmapped.
-func bound(c *net.UDPConn) netip.AddrPort {
-	a := c.LocalAddr().(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

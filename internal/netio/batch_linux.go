@@ -77,7 +77,7 @@ func NewBatchReader(c *net.UDPConn) (*BatchReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &BatchReader{raw: raw, want: 1, local: bound(c).Addr()}
+	r := &BatchReader{raw: raw, want: 1, local: AddrPort(c.LocalAddr()).Addr()}
 	r.fill = r.read
 	return r, nil
 }

@@ -32,7 +32,7 @@ func packetSocket(t testing.TB, network, address string) *PacketSocket {
 	return s
 }
 
-func boundTo(s *PacketSocket) netip.AddrPort { return bound(s.UDPConn) }
+func boundTo(s *PacketSocket) netip.AddrPort { return AddrPort(s.UDPConn.LocalAddr()) }
 
 func batchReader(t testing.TB, s *PacketSocket) *BatchReader {
 	t.Helper()

@@ -227,3 +227,21 @@ func TestCloseWriteLooksThrough(t *testing.T) {
 		t.Errorf("err = %v, want ErrUnsupported", err)
 	}
 }
+
+func TestAddrPort(t *testing.T) {
+	ip := net.ParseIP("192.0.2.1") // in 16 bytes
+	for _, tt := range []struct {
+		addr net.Addr
+		want string
+	}{
+		{&net.TCPAddr{IP: ip, Port: 1}, "192.0.2.1:1"},
+		{&net.UDPAddr{IP: ip, Port: 2}, "192.0.2.1:2"},
+		{&net.TCPAddr{IP: net.IPv6loopback, Port: 3}, "[::1]:3"},
+		{&net.UnixAddr{Name: "a"}, "invalid AddrPort"},
+		{nil, "invalid AddrPort"},
+	} {
+		if got := AddrPort(tt.addr).String(); got != tt.want {
+			t.Errorf("%v: got %s, want %s", tt.addr, got, tt.want)
+		}
+	}
+}

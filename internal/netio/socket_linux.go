@@ -31,7 +31,7 @@ func NewPacketSocket(c *net.UDPConn) (*PacketSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &PacketSocket{UDPConn: c, raw: raw, local: bound(c).Addr(), port: bound(c).Port()}
+	s := &PacketSocket{UDPConn: c, raw: raw, local: AddrPort(c.LocalAddr()).Addr(), port: AddrPort(c.LocalAddr()).Port()}
 	s.join.Store(maxJoin)
 	var errControl error
 	err = raw.Control(func(fd uintptr) {

@@ -19,7 +19,7 @@ type PacketSocket struct {
 
 // NewPacketSocket prepares c, which it owns from now on.
 func NewPacketSocket(c *net.UDPConn) (*PacketSocket, error) {
-	return &PacketSocket{c, bound(c).Addr(), bound(c).Port()}, nil
+	return &PacketSocket{c, AddrPort(c.LocalAddr()).Addr(), AddrPort(c.LocalAddr()).Port()}, nil
 }
 
 // Port is the port it is bound to.
@@ -56,6 +56,6 @@ func (r *BatchReader) Read() (*Batch, error) {
 	}
 	b.Truncate(n)
 	batch := batches.Get().(*Batch)
-	batch.datagrams = append(batch.datagrams, Datagram{Filled(b), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), bound(r.c).Addr()})
+	batch.datagrams = append(batch.datagrams, Datagram{Filled(b), netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), AddrPort(r.c.LocalAddr()).Addr()})
 	return batch, nil
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"heki/constant"
+	"heki/internal/netio"
 	"heki/transport/proxyproto"
 )
 
@@ -30,7 +30,7 @@ func (s *Server) dial(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
-	h := proxyproto.Header{Source: addrPort(conn.RemoteAddr()), Destination: addrPort(conn.LocalAddr())}
+	h := proxyproto.Header{Source: netio.AddrPort(conn.RemoteAddr()), Destination: netio.AddrPort(conn.LocalAddr())}
 	var head []byte
 	switch s.xver {
 	case 0:
@@ -80,12 +80,4 @@ func (s *Server) remember(remote net.Conn, err error) (net.Conn, error) {
 		s.last.Store(&address{text: text, at: time.Now()})
 	}
 	return remote, nil
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return t.AddrPort()
 }

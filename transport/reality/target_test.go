@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"heki/internal/netio"
 	"heki/option"
 	"heki/transport/proxyproto"
 )
@@ -31,9 +32,9 @@ func TestXver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := proxyproto.AppendV1(nil, proxyproto.Header{Source: addrPort(c.LocalAddr()), Destination: addrPort(c.RemoteAddr())})
+		want := proxyproto.AppendV1(nil, proxyproto.Header{Source: netio.AddrPort(c.LocalAddr()), Destination: netio.AddrPort(c.RemoteAddr())})
 		if xver == 2 {
-			want = proxyproto.AppendV2(nil, proxyproto.Header{Source: addrPort(c.LocalAddr()), Destination: addrPort(c.RemoteAddr())})
+			want = proxyproto.AppendV2(nil, proxyproto.Header{Source: netio.AddrPort(c.LocalAddr()), Destination: netio.AddrPort(c.RemoteAddr())})
 		}
 		got := make([]byte, len(want)+3)
 		if _, err := io.ReadFull(remote, got); err != nil || string(got) != string(want)+"GET" {
