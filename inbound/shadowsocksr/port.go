@@ -203,8 +203,10 @@ func (p *port) ServeStream(ctx context.Context, conn *netio.Conn, md *adapter.Me
 	return p.in.dispatcher.Stream(ctx, stream, md)
 }
 
-// refuse is for clients who do not get in. Nobody but us can go on with a stream that was greeted, or
-// that is a user's who may not come in now.
+// refuse is for clients who do not get in: they meet the fallback with all that they said, the reference's
+// redirect, or silence. The reference without a redirect closes at once, at the very byte that is wrong,
+// which tells a prober how long the cipher's IV and the protocol's head are. Nobody but us can go on with
+// a stream that was greeted, or that is a user's.
 func (p *port) refuse(conn *netio.Conn, h *ssr.Handshake, err error) error {
 	defer h.Drop()
 	var rejected *inbound.Rejected

@@ -42,25 +42,30 @@ func (h *httpStart) Decode(dst, src []byte) (n, used int, err error) {
 	if h.begun {
 		return h.plain.Decode(dst, src)
 	}
-	if !couldBe(src) {
-		return 0, 0, ErrHello
+	head, err := requestHead(src)
+	if head == nil || err != nil {
+		return 0, 0, err
 	}
-	end := bytes.Index(src, blank)
-	if end < 0 {
-		if len(src) >= MaxHello {
-			return 0, 0, ErrHello
-		}
-		return 0, 0, nil
-	}
-	head := src[:end]
 	if err := h.server.allowed(h.gate, HostOf(header(head, "Host"))); err != nil {
 		return 0, 0, err
 	}
 	n = unescape(dst, head)
 	h.begun = true
-	used = end + len(blank)
-	n += copy(dst[n:], src[used:])
+	n += copy(dst[n:], src[len(head)+len(blank):])
 	return n, len(src), nil
+}
+
+// requestHead is the head of the request that b begins with, without the blank line that ends it, or nil
+// while it is not whole.
+func requestHead(b []byte) ([]byte, error) {
+	end := bytes.Index(b, blank)
+	if !couldBe(b) || end < 0 && len(b) >= MaxHello {
+		return nil, ErrHello
+	}
+	if end < 0 {
+		return nil, nil
+	}
+	return b[:end], nil
 }
 
 // header returns the value of a header, without blanks.

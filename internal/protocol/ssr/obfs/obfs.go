@@ -89,6 +89,7 @@ func NewServer(spec Spec, key []byte, param string) *Server {
 		}
 		return s
 	}
+	param, _, _ = strings.Cut(param, "#") // clients have headers there, and panels give us what is theirs
 	for host := range strings.SplitSeq(param, ",") {
 		if host = HostOf(strings.TrimSpace(host)); host != "" {
 			s.hosts = append(s.hosts, host)

@@ -286,6 +286,8 @@ func TestRefused(t *testing.T) {
 		{"host", "http_simple", "", gate{now: now, err: refused}, refused},
 		{"other hosts", "http_simple", "b.example, c.example", gate{now: now}, ErrHost},
 		{"one of the hosts", "http_post", "b.example,A.example:80", gate{now: now}, nil},
+		{"with a client's headers", "http_simple", "b.example,a.example#User-Agent: x, y", gate{now: now}, nil},
+		{"only a client's headers", "http_simple", "#User-Agent: x, y", gate{now: now}, nil},
 		{"host", "simple_obfs_http", "", gate{now: now, err: refused}, refused},
 	} {
 		t.Run(tt.obfs+" "+tt.name, func(t *testing.T) {

@@ -30,17 +30,10 @@ func (h *simpleHTTP) Decode(dst, src []byte) (n, used int, err error) {
 	if h.begun {
 		return h.plain.Decode(dst, src)
 	}
-	if !couldBe(src) {
-		return 0, 0, ErrHello
+	head, err := requestHead(src)
+	if head == nil || err != nil {
+		return 0, 0, err
 	}
-	end := bytes.Index(src, blank)
-	if end < 0 {
-		if len(src) >= MaxHello {
-			return 0, 0, ErrHello
-		}
-		return 0, 0, nil
-	}
-	head := src[:end]
 	if !strings.EqualFold(header(head, "Upgrade"), "websocket") {
 		return 0, 0, ErrHello
 	}
@@ -48,7 +41,7 @@ func (h *simpleHTTP) Decode(dst, src []byte) (n, used int, err error) {
 		return 0, 0, err
 	}
 	h.begun, h.key = true, header(head, "Sec-WebSocket-Key")
-	n = copy(dst, src[end+len(blank):])
+	n = copy(dst, src[len(head)+len(blank):])
 	return n, len(src), nil
 }
 
