@@ -13,8 +13,9 @@ import (
 	"heki/adapter"
 )
 
-// TestNoByteLostOrInvented runs a node through 1 000 rounds of traffic, user changes, panel failures,
-// disk failures and crashes at every step of the journal. After each round, for each user:
+// TestNoByteLostOrInvented runs a node through 1 000 rounds, or a fifth with the race detector, of traffic,
+// user changes, panel failures, disk failures and crashes at every step of the journal. After each round,
+// for each user:
 //
 //	counted = accepted + held + dropped + pending + still in the counters
 //
@@ -26,6 +27,10 @@ func TestNoByteLostOrInvented(t *testing.T) {
 		rounds int
 	}{{Hold, 1000}, {Retry, 300}, {Drop, 300}} {
 		t.Run(tt.policy.String(), func(t *testing.T) {
+			t.Parallel() // much of it is waiting for the disk
+			if raceEnabled {
+				tt.rounds /= 5
+			}
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), policy: tt.policy, dir: t.TempDir()}
