@@ -137,22 +137,31 @@ func TestHysteria2SpeedLimit(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			const warm, size = 2 << 20, 12 << 20
-			if _, err := fmt.Fprintf(conn, "first %d 7 8\n", warm+size); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.CopyN(io.Discard, conn, warm); err != nil {
-				t.Fatal(err)
-			}
+			const window, windows = 2 << 20, 7
 			start := time.Now()
-			if _, err := io.CopyN(io.Discard, conn, size); err != nil {
+			if _, err := fmt.Fprintf(conn, "first %d 7 8\n", window*windows); err != nil {
 				t.Fatal(err)
 			}
-			rate := size * 8 / time.Since(start).Seconds() / 1e6
-			t.Logf("%.1f Mbit/s of %d", rate, mbps)
-			if rate > mbps*1.05 || rate < mbps*0.80 { // below: the machine is shared
-				t.Errorf("%.1f Mbit/s, the limit is %d", rate, mbps)
+			fastest := 0.0
+			for range windows {
+				began := time.Now()
+				if _, err := io.CopyN(io.Discard, conn, window); err != nil {
+					t.Fatal(err)
+				}
+				fastest = max(fastest, megabits(window, time.Since(began)))
+			}
+			// Whatever the machine does meanwhile: all of it is no faster than the limit and its burst of 100 ms
+			// allow, and some of it is nearly as fast.
+			rate := megabits(window*windows, time.Since(start)+100*time.Millisecond)
+			t.Logf("%.1f Mbit/s of %d, at most %.1f", rate, mbps, fastest)
+			if rate > mbps*1.05 || fastest < mbps*0.80 {
+				t.Errorf("%.1f Mbit/s, at most %.1f, the limit is %d", rate, fastest, mbps)
 			}
 		})
 	}
+}
+
+// megabits is a rate in Mbit/s.
+func megabits(bytes int, took time.Duration) float64 {
+	return float64(bytes) * 8 / took.Seconds() / 1e6
 }
