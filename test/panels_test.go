@@ -82,10 +82,10 @@ func (f *fleet) lane(client string, lane harness.Lane, node, user int) {
 	f.bills = append(f.bills, bill{client, lane.Name, node, user})
 }
 
-// run serves, moves bytes and looks at the panel's books.
-func (f *fleet) run(t *testing.T) {
+// start runs heki, and clients with all lanes.
+func (f *fleet) start(t *testing.T) (p *harness.Process, clients map[string]*harness.Client) {
 	t.Helper()
-	cert, targets := harness.NewCertificate(t), harness.StartTargets(t)
+	cert := harness.NewCertificate(t)
 	tls := harness.JSON{"certificate_path": cert.CertPath, "key_path": cert.KeyPath}
 	if f.entry["type"] == "xboard" { // its target is the server name, which nobody resolves here
 		tls["reality"] = harness.JSON{"handshake": harness.JSON{"server": harness.Loopback, "server_port": f.reality.Target}}
@@ -93,16 +93,24 @@ func (f *fleet) run(t *testing.T) {
 	maps.Copy(f.entry, harness.JSON{
 		"name": "main", "url": f.panel.URL, "key": f.panel.Token(), "nodes": f.nodes, "node_defaults": harness.JSON{"tls": tls},
 	})
-	p := harness.Run(t, harness.Heki, harness.WriteConfig(t, harness.JSON{
+	p = harness.Run(t, harness.Heki, harness.WriteConfig(t, harness.JSON{
 		"log": harness.JSON{"level": "debug"}, "state_dir": t.TempDir(), "panels": []harness.JSON{f.entry},
 	}))
 	for _, wait := range f.ready {
 		wait(p)
 	}
-	clients := make(map[string]*harness.Client)
+	clients = make(map[string]*harness.Client)
 	for name, lanes := range f.lanes {
 		clients[name] = harness.StartClient(t, name, harness.Road{}, 1, cert, lanes...)
 	}
+	return p, clients
+}
+
+// run serves, moves bytes and looks at the panel's books.
+func (f *fleet) run(t *testing.T) {
+	t.Helper()
+	targets := harness.StartTargets(t)
+	p, clients := f.start(t)
 	want := make(map[int]map[int]paneltest.Traffic)
 	for i, b := range f.bills {
 		t.Run(b.lane, func(t *testing.T) {
@@ -297,4 +305,39 @@ func (f *fleet) carriers(t *testing.T, carriers ...paneltest.User) {
 func muHost(u paneltest.User) string {
 	sum := md5.Sum([]byte(fmt.Sprint(u.ID) + u.Password + u.Method + u.Obfs + u.Protocol))
 	return hex.EncodeToString(sum[:])[:5] + fmt.Sprint(u.ID) + ".microsoft.com"
+}
+
+// TestPanelCarrierMoves gives a carrier another port while connections are open on another carrier's port
+// and on a user's own: they live on, those ports take more, and the carrier is found at its new one.
+func TestPanelCarrierMoves(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, paneltest.NewSSPanel("the key of the test", true), harness.JSON{"type": "sspanel", "sync_interval": interval.String()})
+	f.ownPorts(t, "rc4-md5", "aes-256-gcm")
+	f.panel.RemoveNode(1)
+	f.nodes, f.bills = nil, nil
+	own := f.lanes[harness.SingBox][0].Name
+	f.carriers(t,
+		paneltest.User{Method: "chacha20-ietf", Protocol: "auth_aes128_md5", Obfs: "plain", Carrier: 2},
+		paneltest.User{Method: "aes-256-cfb", Protocol: "auth_chain_a", Obfs: "plain", Carrier: 2},
+	)
+	f.panel.SetNode(paneltest.Node{ID: 1, Protocol: "shadowsocks"}) // both kinds of ports
+	p, clients := f.start(t)
+	targets := harness.StartTargets(t)
+	stays, moves := clients[harness.Mihomo].Socks("auth_aes128_md5-plain-11"), clients[harness.Mihomo].Socks("auth_chain_a-plain-12")
+	mine := clients[harness.SingBox].Socks(own)
+	startFlow(t, moves, targets.TCP).finish(t)
+	kept, alone := startFlow(t, stays, targets.TCP), startFlow(t, mine, targets.TCP)
+
+	port := harness.FreePort(t)
+	f.panel.SetUser(paneltest.User{
+		ID: 911, Nodes: []int{1}, Port: int(port), Password: ssrPassword, Method: "aes-256-cfb", Protocol: "auth_chain_a", Obfs: "plain", Carrier: 2,
+	})
+	p.WaitPort(t, harness.Address(port))
+	kept.alive(t, "a connection to the other carrier's port")
+	alone.alive(t, "a connection to a user's own port")
+	startFlow(t, stays, targets.TCP).finish(t)
+	startFlow(t, mine, targets.TCP).finish(t)
+	harness.CheckRefused(t, moves, targets)
+	kept.finish(t)
+	alone.finish(t)
 }
