@@ -2,7 +2,6 @@ package h2
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -198,7 +197,5 @@ func TestDialRefused(t *testing.T) {
 
 func TestGarbage(t *testing.T) {
 	s := newServer(t, option.Transport{Path: "/up"})
-	transporttest.Garbage(t, s, []byte("PUT /up HTTP/1.1\r\nHost: a\r\n\r\npayload"), func(answer []byte) bool {
-		return bytes.HasPrefix(answer, []byte("HTTP/1.1 "))
-	})
+	transporttest.Garbage(t, s, []byte("PUT /up HTTP/1.1\r\nHost: a\r\n\r\npayload"), transporttest.IsHTTP1)
 }

@@ -2,7 +2,6 @@ package httpheader
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -110,7 +109,5 @@ func TestDialRefused(t *testing.T) {
 }
 
 func TestGarbage(t *testing.T) {
-	transporttest.Garbage(t, newServer(t, option.Transport{Path: "/b"}), []byte(head+"\r\npayload"), func(answer []byte) bool {
-		return bytes.HasPrefix(answer, []byte("HTTP/1.1 "))
-	})
+	transporttest.Garbage(t, newServer(t, option.Transport{Path: "/b"}), []byte(head+"\r\npayload"), transporttest.IsHTTP1)
 }

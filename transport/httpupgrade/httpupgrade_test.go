@@ -2,7 +2,6 @@ package httpupgrade
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -48,7 +47,7 @@ func TestUpgrade(t *testing.T) {
 		{"post", strings.Replace(head, "GET", "POST", 1) + "\r\n", 404},
 		{"put", strings.Replace(head, "GET", "PUT", 1) + "\r\n", 405},
 		{"1.0", strings.Replace(head, "1.1", "1.0", 1) + "\r\n", 404},
-		{"http/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+		{"http/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
 		{"garbage", "\x05\x01\x00", 400},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,9 +125,7 @@ func TestDialFails(t *testing.T) {
 }
 
 func TestGarbage(t *testing.T) {
-	transporttest.Garbage(t, newServer(t, option.Transport{Path: "/up"}), []byte(head+"\r\npayload"), func(answer []byte) bool {
-		return bytes.HasPrefix(answer, []byte("HTTP/1.1 "))
-	})
+	transporttest.Garbage(t, newServer(t, option.Transport{Path: "/up"}), []byte(head+"\r\npayload"), transporttest.IsHTTP1)
 }
 
 func BenchmarkUpgrade(b *testing.B) {

@@ -170,9 +170,7 @@ func TestEverySplit(t *testing.T) {
 }
 
 func TestGarbage(t *testing.T) {
-	transporttest.Garbage(t, New(&option.Obfs{}), []byte(golden(t, "obfs-local.bin")), func(answer []byte) bool {
-		return bytes.HasPrefix(answer, []byte("HTTP/1.1 "))
-	})
+	transporttest.Garbage(t, New(&option.Obfs{}), []byte(golden(t, "obfs-local.bin")), transporttest.IsHTTP1)
 }
 
 // Whatever comes, the stream is what follows the head, byte for byte.

@@ -98,6 +98,8 @@ func TestPages(t *testing.T) {
 		method, path, body string
 		status             int
 	}{
+		{"GET", "/%2e%2e/x", "", 400},
+		{"POST", "/in", strings.Repeat("x", 1<<20+1), 413},
 		{"GET", "/", "", 404},
 		{"GET", "/in", "", 404},
 		{"HEAD", "/", "", 404},
@@ -114,7 +116,7 @@ func TestPages(t *testing.T) {
 			t.Fatalf("%s %s: %v", tt.method, tt.path, err)
 		}
 		body, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != tt.status || resp.ContentLength != 146 ||
+		if err != nil || resp.StatusCode != tt.status || resp.ContentLength != map[int]int64{400: 150, 404: 146, 413: 176}[tt.status] ||
 			resp.Header.Get("Server") != "nginx" || resp.Header.Get("Content-Type") != "text/html" || len(resp.Header) != 4 {
 			t.Errorf("%s %s: %v, %v, %v", tt.method, tt.path, resp.Status, resp.Header, err)
 		}

@@ -121,7 +121,9 @@ func (s *session) open(id uint32, m *Message) error {
 	case !m.isRequest():
 		status = 400
 	default:
-		status = s.Match(m)
+		if status = s.Match(m); status != 0 {
+			status = m.pageFor(status)
+		}
 	}
 	if s.opened = s.opened || status == 0; status != 0 {
 		if s.pages++; s.pages > maxPages {
@@ -160,9 +162,21 @@ func (s *session) open(id uint32, m *Message) error {
 	return nil
 }
 
+// pageFor returns status, or that of what nginx minds before it looks for a page.
+func (m *Message) pageFor(status int) int {
+	path, _ := m.Split()
+	if !http1.StaysInside([]byte(path)) {
+		return 400
+	}
+	if n, err := strconv.ParseInt(m.Get("content-length"), 10, 64); err == nil && n > http1.MaxBody {
+		return 413
+	}
+	return status
+}
+
 // page answers a request as a web server without content, with nginx's headers in nginx's order.
 func (s *session) page(st *Stream, m *Message, status int) {
-	p := http1.Page{Status: status, Padding: http1.PaddedFor([]byte(m.Get("user-agent")))}
+	p := http1.Page{Status: status, Padding: status != 400 && http1.PaddedFor([]byte(m.Get("user-agent")))}
 	status, body := p.Content()
 	b := AppendServerDate(AppendStatus(nil, status), s.Name, time.Now())
 	b = AppendField(b, "content-type", "text/html")

@@ -173,7 +173,7 @@ func TestStaysInside(t *testing.T) {
 		"/..": false, "/../x": false, "/a/../../x": false, "/%2e%2E/x": false, "/a//../..": false,
 		"/%3f/../..": false, "/a%2f..%2f../": false, "/%zz": false, "/a%": false, "/%2": false, "/%00": false,
 	} {
-		if staysInside([]byte(path)) != want {
+		if StaysInside([]byte(path)) != want {
 			t.Errorf("%s: %v", path, !want)
 		}
 	}

@@ -13,12 +13,11 @@ import (
 	"heki/transport/internal/web"
 )
 
-const (
-	// maxRequests ends a connection that only asks for pages; nginx has 1000.
-	maxRequests = 100
-	// maxBody is the longest request body that is read, nginx's client_max_body_size.
-	maxBody = 1 << 20
-)
+// maxRequests ends a connection that only asks for pages; nginx has 1000.
+const maxRequests = 100
+
+// MaxBody is the longest request body in bytes that is read, nginx's client_max_body_size.
+const MaxBody = 1 << 20
 
 // ErrRefused says that a client asked for pages and no stream.
 var ErrRefused = errors.New("no stream was asked for")
@@ -89,7 +88,7 @@ func (r *Request) pageFor(status int, head []byte) int {
 	switch {
 	case len(line) >= maxLine:
 		return 414
-	case !staysInside(r.Path):
+	case !StaysInside(r.Path):
 		return 400
 	}
 	for field := range bytes.SplitSeq(fields, []byte{'\n'}) {
@@ -97,7 +96,7 @@ func (r *Request) pageFor(status int, head []byte) int {
 			return 494
 		}
 	}
-	if r.Body > maxBody {
+	if r.Body > MaxBody {
 		return 413
 	}
 	return status
@@ -110,7 +109,7 @@ func (s *Site) answer(c *netio.Conn, r *Request, n, status int, last bool) error
 		Status:    status,
 		KeepAlive: r.KeepAlive && !last && r.Body >= 0 && (status == 404 || status == 405),
 		NoBody:    string(r.Method) == "HEAD",
-		Padding:   Padded(r),
+		Padding:   Padded(r) && status != 414 && StaysInside(r.Path), // the line is judged before the fields
 	}
 	if !page.KeepAlive {
 		return s.end(c, page, fmt.Sprintf("%.16q %.64q", r.Method, r.Path))

@@ -88,15 +88,15 @@ func isOld(line []byte) bool {
 // refuseOld is what an HTTP/0.9 request gets: only GET is known there.
 func (r *Request) refuseOld() error {
 	status := 404
-	if string(r.Method) != "GET" || !staysInside(r.Path) {
+	if string(r.Method) != "GET" || !StaysInside(r.Path) {
 		status = 400
 	}
 	return &StatusError{Status: status, Cause: "HTTP/0.9", Bare: true}
 }
 
-// staysInside says whether a path is one that nginx looks for: its escapes are whole and none is a NUL,
+// StaysInside says whether a path is one that nginx looks for: its escapes are whole and none is a NUL,
 // and its dots do not lead above the root.
-func staysInside(path []byte) bool {
+func StaysInside(path []byte) bool {
 	depth, length, dots := 0, 0, 0 // length and dots of the segment, its bytes and how many of them are dots
 	leave := func() bool {
 		switch {

@@ -158,6 +158,11 @@ func Garbage(t *testing.T, s Server, valid []byte, look func(answer []byte) bool
 	}
 }
 
+// IsHTTP1 is Garbage's look for servers of HTTP/1: an answer, or the page for a line that is HTTP/0.9.
+func IsHTTP1(answer []byte) bool {
+	return bytes.HasPrefix(answer, []byte("HTTP/1.1 ")) || bytes.HasPrefix(answer, []byte("<html>\r\n"))
+}
+
 // Discard serves c with a handler that reads until the end and closes.
 func Discard(s Server, c net.Conn) {
 	_ = s.Serve(context.Background(), c, func(_ context.Context, c net.Conn, _ netip.AddrPort) {
