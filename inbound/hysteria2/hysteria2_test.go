@@ -226,7 +226,7 @@ func (c *client) ended() quic.ApplicationErrorCode {
 	c.t.Helper()
 	select {
 	case <-c.conn.Context().Done():
-	case <-time.After(time.Second):
+	case <-time.After(20 * time.Second):
 		c.t.Fatal("the connection lives on")
 	}
 	var app *quic.ApplicationError

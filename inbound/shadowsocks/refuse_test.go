@@ -77,9 +77,9 @@ func testRefusals(t *testing.T, c client) {
 	var wg sync.WaitGroup
 	for name, first := range cases {
 		wg.Go(func() {
+			start := time.Now()
 			conn := s.Dial(t)
 			defer conn.Close()
-			start := time.Now()
 			if _, err := conn.Write(first); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}

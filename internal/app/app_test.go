@@ -156,9 +156,9 @@ func again(c net.Conn, text string) error {
 	return expect(c, text)
 }
 
-// isCut says whether c ends within a second.
+// isCut says whether c ends.
 func isCut(c net.Conn) bool {
-	c.SetReadDeadline(time.Now().Add(time.Second))
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	_, err := c.Read(make([]byte, 1))
 	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
