@@ -88,6 +88,23 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// TestBuildHysteria2: what no panel says is the operator's, and a copy of it.
+func TestBuildHysteria2(t *testing.T) {
+	local := option.PanelNode{Hysteria2Local: option.Hysteria2Local{
+		ListenPorts: option.Listable[string]{"20000-30000"}, MasqueradePort: 443, BBRProfile: "aggressive",
+		Masquerade: &option.Masquerade{Type: option.MasqueradeString, Headers: map[string]option.Listable[string]{"Server": {"nginx"}}},
+	}}
+	n := &Node{Protocol: "hysteria2", Port: 443, TLS: TLSOn, Obfs: &Obfs{Type: option.ObfsSalamander, Password: "secret"}}
+	o := build("t", n, local).Options.(*option.Hysteria2)
+	if !reflect.DeepEqual(o.Hysteria2Local, local.Hysteria2Local) || o.Obfs.Password != "secret" {
+		t.Errorf("got %+v", o)
+	}
+	o.ListenPorts[0], o.Masquerade.Type, o.Masquerade.Headers["Server"] = "1", "", nil
+	if local.ListenPorts[0] != "20000-30000" || local.Masquerade.Type == "" || local.Masquerade.Headers["Server"] == nil {
+		t.Error("the configuration was written to")
+	}
+}
+
 // TestBuildReality: a certificate for other nodes does not disturb, and the operator's word wins.
 func TestBuildReality(t *testing.T) {
 	const key = "UuMBgl7MXTPx9inmQp2UC7Jcnwc6XYbwDNebonM-FCc"

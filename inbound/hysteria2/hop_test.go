@@ -126,7 +126,7 @@ func TestWithout(t *testing.T) {
 func TestRedirect(t *testing.T) {
 	said := fakeNFT(t, 0, `table inet heki_hop_1_00000000\ntable inet filter\ntable inet heki_hop_x\n`)
 	own := freePorts(t, 1)[0]
-	pool, cert := new(Pool), certificate(t)
+	pool, cert, to := new(Pool), certificate(t), echo(t)
 	o := hopping(own, "20000-30000", fmt.Sprint(own))
 	o.TLS = cert
 	old := startOn(t, pool, o, 1)
@@ -136,15 +136,18 @@ func TestRedirect(t *testing.T) {
 		t.Errorf("at start:\n%s", got)
 	}
 	c := join(t, old, 0)
+	s, _ := c.open(to)
 	o.ListenPorts = option.Listable[string]{"21000:31000"}
 	next := startOn(t, pool, o, 1)
 	old.Retire()
 	if got := said(); strings.Count(got, "{ 21000-31000 }") != 2 || strings.HasSuffix(got, "delete table inet "+name+"\n") {
 		t.Errorf("after a change:\n%s", got)
 	}
-	s, _ := c.open(echo(t))
 	if _, err := io.WriteString(s, "alive"); err != nil {
 		t.Error(err)
+	}
+	if _, err := io.ReadFull(s, make([]byte, 5)); err != nil {
+		t.Errorf("the connection from before: %v", err)
 	}
 	_ = c.conn.CloseWithError(0, "")
 	_, _ = old.Close(), next.Close()
