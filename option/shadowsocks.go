@@ -43,6 +43,9 @@ func ShadowsocksMethods() []string { return sortedKeys(ssMethods) }
 // methods, whose users have passwords.
 func ShadowsocksKeySize(method string) int { return ssMethods[strings.ToLower(method)] }
 
+// ShadowsocksNames reports whether clients of a method of Shadowsocks 2022 say who they are.
+func ShadowsocksNames(method string) bool { return strings.ToLower(method) != method2022ChaCha }
+
 // Validate fills defaults, brings the method to its usual name and reports every mistake at once. The
 // mistakes never show a password.
 func (s *Shadowsocks) Validate(at Path) error {

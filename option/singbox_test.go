@@ -32,6 +32,12 @@ func TestSingBoxFiles(t *testing.T) {
 				"cipher_suites": ["TLS_AES_128_GCM_SHA256"], "client_authentication": "no"}}],
 			"outbounds": [{"type": "direct", "routing_mark": "0x10", "connect_timeout": "5s", "inet4_bind_address": "192.0.2.1"}, {"type": "block", "tag": "no"}],
 			"dns": {"strategy": "prefer_ipv4"}}`,
+		"shadowsocks": `{"inbounds": [
+			{"type": "shadowsocks", "tag": "ss-in", "listen": "::", "listen_port": 1, "network": "tcp", "method": "2022-blake3-aes-128-gcm", "password": "8JCsPssfgS8tiRwiMlhARg==", "managed": false, "multiplex": {"enabled": true, "padding": false}},
+			{"type": "shadowsocks", "listen_port": 2, "method": "2022-blake3-aes-128-gcm", "password": "8JCsPssfgS8tiRwiMlhARg==", "users": [{"name": "sekai", "password": "PCD2Z4o12bKUoFa3cC97Hw=="}], "multiplex": {}},
+			{"type": "shadowsocks", "listen_port": 3, "method": "chacha20-ietf-poly1305", "password": "p", "udp_timeout": "5m"},
+			{"type": "shadowsocks", "listen_port": 4, "method": "aes-192-gcm", "users": [{"name": "sekai", "password": "p"}]},
+			{"type": "shadowsocks", "listen_port": 5, "network": "udp", "method": "2022-blake3-chacha20-poly1305", "password": "MjQ5MjBkZWNmODNmNjk2MGI4MGY3MzdhMjhlZWFmYzE="}], ` + tail + `}`,
 	} {
 		if _, err := Parse([]byte(in)); err != nil {
 			t.Errorf("%s:\n%v", name, err)

@@ -1,12 +1,14 @@
 package panel
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"heki/constant"
+	"heki/option"
 )
 
 // shape is what a protocol may have around it on a panel.
@@ -71,6 +73,9 @@ func (n *Node) Check(id int64) error {
 	if err := n.checkPort(id); err != nil {
 		return err
 	}
+	if err := n.checkKey(id); err != nil {
+		return err
+	}
 	if n.Flow != "" && (n.Flow != FlowVision || n.Protocol != constant.TypeVLESS) {
 		return fmt.Errorf("node %d uses flow %q, which this version does not serve", id, n.Flow)
 	}
@@ -90,6 +95,25 @@ func (n *Node) checkPort(id int64) error {
 		return fmt.Errorf("node %d: port is 0, must be 1 to 65535", id)
 	case !several && len(n.Ports) > 0:
 		return fmt.Errorf("node %d has ports, which only %s has; write port", id, constant.TypeShadowsocksR)
+	}
+	return nil
+}
+
+// checkKey: users of Shadowsocks 2022 are told apart by what their clients make with the server's key.
+// Without it a server could but try all keys, which is what the panel's AEAD nodes are for.
+func (n *Node) checkKey(id int64) error {
+	size := option.ShadowsocksKeySize(n.Cipher)
+	if n.Protocol != constant.TypeShadowsocks || size == 0 {
+		return nil
+	}
+	key, err := base64.StdEncoding.DecodeString(n.ServerKey)
+	switch {
+	case n.ServerKey == "" && !option.ShadowsocksNames(n.Cipher):
+		return fmt.Errorf("node %d: clients of %s do not say who they are, and cannot be told apart; choose 2022-blake3-aes-256-gcm", id, n.Cipher)
+	case n.ServerKey == "":
+		return fmt.Errorf("node %d has no server_key, and without it clients of %s do not say who they are; enter base64 of %d bytes as server_key of the node", id, n.Cipher, size)
+	case err != nil || len(key) != size:
+		return fmt.Errorf("node %d: server_key must be base64 of %d bytes with %s", id, size, n.Cipher)
 	}
 	return nil
 }

@@ -115,6 +115,16 @@ func TestNode(t *testing.T) {
 			panel.Node{Protocol: "trojan", Port: 12345, TLS: panel.TLSOn, ServerName: "hk.aaa.com"},
 			"",
 		},
+		{
+			"shadowsocks 2022", `{"ret":1,"data":{"node_speedlimit":0,"sort":1,"server":"1.2.3.4","custom_config":{"offset_port_node":"20000","method":"2022-blake3-aes-128-gcm","server_key":"MjQ5MjBkZWNmODNmNjk2MA=="},"type":"SSPanel-UIM","version":"2024.1"}}`,
+			panel.Node{Protocol: "shadowsocks", Port: 20000, Cipher: "2022-blake3-aes-128-gcm", ServerKey: "MjQ5MjBkZWNmODNmNjk2MA=="},
+			"",
+		},
+		{
+			"shadowsocks 2022, its usual cipher", `{"ret":1,"data":{"sort":1,"server":"1.2.3.4","custom_config":{"offset_port_node":20000,"server_key":"MjQ5MjBkZWNmODNmNjk2MA=="}}}`,
+			panel.Node{Protocol: "shadowsocks", Port: 20000, Cipher: "2022-blake3-aes-128-gcm", ServerKey: "MjQ5MjBkZWNmODNmNjk2MA=="},
+			"",
+		},
 		{"no port", `{"ret":1,"data":{"sort":11,"server":"a","custom_config":[]}}`, panel.Node{}, "custom_config.offset_port_node is missing"},
 		{"a bad port", `{"ret":1,"data":{"sort":11,"server":"a","custom_config":{"offset_port_node":"70000"}}}`, panel.Node{}, "is 70000, must be 1 to 65535"},
 		{"tuic", `{"ret":1,"data":{"sort":2,"server":"a","custom_config":{"offset_port_node":"1"}}}`, panel.Node{}, "sort 2"},
@@ -215,6 +225,16 @@ func TestUsers(t *testing.T) {
 			"shadowsocks", `{"ret":1,"data":[{"id":12,"node_speedlimit":8,"node_iplimit":3,"method":"aes-256-gcm","port":20012,"passwd":"xk2Lp9Qa","alive_ip":1}]}`,
 			terms{passwd: true},
 			[]adapter.Account{{ID: 12, Name: "12", Password: "xk2Lp9Qa", SpeedBytes: 1_000_000, IPLimit: 3}},
+			0, "",
+		},
+		{ // reference/panels.md §8: keys come ready, of SHA3-256 since 2024.1 and of SHA-256 before
+			"shadowsocks 2022", `{"ret":1,"data":[{"id":1,"passwd":"YzAwNjdkNGFmNGU4N2YwMA=="},{"id":2,"passwd":"YzAwNjdkNGFmNGU4N2YwMGRiYWM2M2I2MTU2ODI4MjM="},{"id":3,"passwd":"NWU4ODQ4OThkYTI4MDQ3MQ=="}]}`,
+			terms{passwd: true},
+			[]adapter.Account{
+				{ID: 1, Name: "1", Password: "YzAwNjdkNGFmNGU4N2YwMA=="},
+				{ID: 2, Name: "2", Password: "YzAwNjdkNGFmNGU4N2YwMGRiYWM2M2I2MTU2ODI4MjM="},
+				{ID: 3, Name: "3", Password: "NWU4ODQ4OThkYTI4MDQ3MQ=="},
+			},
 			0, "",
 		},
 		{"nobody", `{"ret":1,"data":[]}`, terms{}, nil, 0, ""},
