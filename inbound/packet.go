@@ -51,6 +51,10 @@ type Endpoint struct {
 	retired bool // it came to an inbound that serves only the sessions that it has
 }
 
+// Retired says that the datagram came to an inbound that serves only the sessions that it has. A
+// PacketHandler that finds no session for it returns ErrRetired, before it notes anything of it.
+func (e *Endpoint) Retired() bool { return e.retired }
+
 // send sends one datagram to the client, from the address that it reached.
 func (e *Endpoint) send(b []byte) error { return e.socket.Send(b, e.peer, e.Local.Addr()) }
 
