@@ -49,7 +49,7 @@ func (s *Stream) fallBack(ctx context.Context, conn *netio.Conn, server *option.
 	}
 	s.track(remote)
 	defer s.untrack(remote)
-	relay := netio.Relay{Idle: fallbackIdle, HalfClosed: constant.HalfCloseTimeout}
+	relay := netio.Relay{Idle: fallbackIdle, HalfClosed: constant.HalfCloseTimeout, PassReset: true}
 	return relay.Run(conn, remote)
 }
 

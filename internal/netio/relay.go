@@ -25,8 +25,8 @@ type Relay struct {
 	Idle time.Duration
 	// HalfClosed takes Idle's place once one side has finished; 0 keeps Idle.
 	HalfClosed time.Duration
-	// PassReset answers a reset of one side with a reset of the other one, which sees an ordinary end
-	// otherwise: for those who must not tell the relay from the remote.
+	// PassReset answers a reset of one side, also one that comes after its end, with a reset of the other
+	// one, which sees an ordinary end otherwise: for those who must not tell the relay from the remote.
 	PassReset bool
 }
 
@@ -36,8 +36,8 @@ func (r *Relay) Run(client, remote net.Conn) error {
 	s := &session{client: client, remote: remote, moved: new(atomic.Int64)}
 	s.watch(r.Idle)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.finish(r, s.copy(remote, client, r.Up, r.Paced)) })
-	s.finish(r, s.copy(client, remote, r.Down, r.Paced))
+	wg.Go(func() { s.carry(r, remote, client, r.Up) })
+	s.carry(r, client, remote, r.Down)
 	wg.Wait()
 	s.stop()
 	_ = client.Close()
@@ -58,6 +58,17 @@ type session struct {
 	idle     time.Duration
 	seen     int64
 	quiet    int // quarters of idle without a byte
+}
+
+// carry serves one direction, and then waits for a late reset of its source.
+func (s *session) carry(r *Relay, dst, src net.Conn, count func(int64)) {
+	err := s.copy(dst, src, count, r.Paced)
+	s.finish(r, err)
+	if err == nil && r.PassReset {
+		if err := awaitReset(src); err != nil {
+			s.finish(r, err)
+		}
+	}
 }
 
 // finish notes the end of one direction: a failure ends the other one too.
@@ -81,6 +92,8 @@ func (s *session) finish(r *Relay, err error) {
 	}
 	switch {
 	case !first:
+		_ = s.client.Close() // ends awaitReset
+		_ = s.remote.Close()
 	case s.mute.Load():
 		s.watch(muteTime)
 	case r.HalfClosed > 0:
@@ -110,7 +123,7 @@ func (s *session) watch(idle time.Duration) {
 // look is one timer for both directions: it compares totals, so that the data path tells no time.
 func (s *session) look() {
 	s.mu.Lock()
-	if s.timer == nil || s.finished == 2 {
+	if s.timer == nil || s.finished >= 2 {
 		s.mu.Unlock()
 		return
 	}

@@ -92,6 +92,26 @@ func TestRelayReset(t *testing.T) {
 	}
 }
 
+// Who sends to a side that has closed is told at once, not with the next write.
+func TestRelayLateReset(t *testing.T) {
+	user, client := tcpPair(t)
+	remote, site := tcpPair(t)
+	done := make(chan error, 1)
+	go func() { done <- (&Relay{PassReset: true}).Run(NewConn(client), NewConn(remote)) }()
+	site.Close()
+	if _, err := io.ReadAll(user); err != nil {
+		t.Fatal(err)
+	}
+	user.Write([]byte("too late"))
+	user.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if err := awaitReset(user); !IsReset(err) {
+		t.Errorf("the user sees %v", err)
+	}
+	if err := <-done; !IsReset(err) {
+		t.Errorf("err = %v", err)
+	}
+}
+
 func TestRelayIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		user, client := net.Pipe()
