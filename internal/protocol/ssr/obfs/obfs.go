@@ -102,7 +102,7 @@ func NewServer(spec Spec, key []byte, param string) *Server {
 type Gate interface {
 	// Host is told the host that the client names, by HostOf, or "". An error refuses it.
 	Host(host string) error
-	// Fresh says that the start of a hello's random was not seen lately.
+	// Fresh says that the start of an authentic hello's random was not seen lately.
 	Fresh(random [22]byte) bool
 	// Now is the corrected clock.
 	Now() time.Time
