@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -98,6 +99,7 @@ func StartLibev(t testing.TB, road Road, port uint16, lanes ...Lane) *Client {
 			}
 			config["plugin"], config["plugin_opts"] = plugin, fmt.Sprintf("obfs=http;obfs-host=%s;obfs-uri=/", ServerName)
 		}
+		maps.Copy(config, lane.Extra)
 		c.Process = Run(t, SSLocal, WriteConfig(t, config))
 		c.WaitPort(t, Address(c.ports[lane.Name]))
 	}
