@@ -308,9 +308,6 @@ func (p Protocol) testKick(t *testing.T) {
 	}
 }
 
-// flights is how many garbage connections the suite makes.
-const flights = 10_000
-
 // testGarbage sends random bytes and cut headers: each gets silence for the handshake's time and
 // then an orderly end, whatever it was.
 func (p Protocol) testGarbage(t *testing.T) {
