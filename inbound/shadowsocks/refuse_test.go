@@ -208,7 +208,16 @@ type modern2022 = *modern
 
 // An address that fails too often is refused at once, also with the right password, for a while.
 func TestBans(t *testing.T) {
-	c := client{classic: shadowsocks.AES128GCM}
+	for name, c := range map[string]client{
+		"aead": {classic: shadowsocks.AES128GCM},
+		"2022": {modern: ss2022.AES128GCM},
+	} {
+		t.Run(name, func(t *testing.T) { testBans(t, c) })
+	}
+}
+
+func testBans(t *testing.T, c client) {
+	c.at = someTime
 	var mu sync.Mutex
 	now := someTime
 	p := c.protocol()
@@ -253,6 +262,7 @@ func TestBans(t *testing.T) {
 	}
 	mu.Lock()
 	now = now.Add(10*time.Minute + time.Second)
+	c.at = now
 	mu.Unlock()
 	if !served() {
 		t.Error("refused after the ban")

@@ -38,6 +38,9 @@ func ParsePacket(plain []byte, hint string) (M.Socksaddr, int, error) {
 // in front and PacketRear behind. salt is random and KeySize bytes long; from is where the payload comes
 // from.
 //
+// It allocates a cipher, as OpenPacket does: 1280 bytes in two pieces with AES, 32 with ChaCha20. Every
+// datagram has a key of its own, and ciphers of crypto/aes and of x/crypto take no second one.
+//
 //	| salt | sealed: address S-ADDR, payload |
 func (t *Trial) SealPacket(b *buf.Buffer, k *Key, from M.Socksaddr, salt []byte) *buf.Buffer {
 	n := address.Size(from)
