@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"heki/adapter"
 	"heki/inbound"
+	"heki/inbound/internal/match"
 	"heki/internal/netio"
 	"heki/internal/protocol/shadowsocks"
 	"heki/internal/protocol/ss2022"
@@ -284,5 +286,42 @@ func TestRoaming(t *testing.T) {
 	}
 	if n := e.opened(c.account(1).Name); n != 1 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// Datagrams count apart from connections, as anybody can send them in another's name.
+func TestPacketBans(t *testing.T) {
+	for name, c := range packetClients() {
+		t.Run(name, func(t *testing.T) {
+			in := newTestInbound(t, c, NewMemory(), 1)
+			var b *base
+			switch in := in.(type) {
+			case *classic:
+				b = &in.base
+			case *modern:
+				b = &in.base
+			}
+			b.packets = match.NewBans(3, time.Minute, time.Hour)
+			h, _ := in.(inbound.PacketHandler)
+			from := func(addr string) inbound.Endpoint {
+				return inbound.Endpoint{Source: netip.AddrPortFrom(netip.MustParseAddr(addr), 1)}
+			}
+			junk := func(from inbound.Endpoint) error {
+				d := netio.Pool{}.Get(200)
+				_, _ = d.Write(random(200))
+				return h.ServePacket(d, from)
+			}
+			for i := range 5 {
+				if err := junk(from("192.0.2.1")); err == nil || errors.Is(err, errBanned) != (i >= 3) {
+					t.Errorf("datagram %d: %v", i, err)
+				}
+			}
+			if err := junk(from("192.0.2.2")); err == nil || errors.Is(err, errBanned) {
+				t.Errorf("another address: %v", err)
+			}
+			if b.streams.Banned(netip.MustParseAddr("192.0.2.1"), someTime) {
+				t.Error("its connections are refused too")
+			}
+		})
 	}
 }
