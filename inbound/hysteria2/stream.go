@@ -30,6 +30,8 @@ type streamConn struct {
 var (
 	_ net.Conn     = (*streamConn)(nil)
 	_ N.ReadWaiter = (*streamConn)(nil)
+
+	_ netio.BulkWriter = (*streamConn)(nil)
 )
 
 // InitializeReadWaiter implements N.ReadWaiter. Buffers always have netio.Headroom on both sides.
@@ -76,6 +78,10 @@ func (c *streamConn) Write(p []byte) (int, error) {
 	n, err := c.Stream.Write(p)
 	return n, readError(err)
 }
+
+// PrefersBulk implements netio.BulkWriter: QUIC takes a chunk when the connection's goroutine makes
+// packets of it.
+func (*streamConn) PrefersBulk() {}
 
 // HandshakeSuccess tells the client that its destination was reached.
 func (c *streamConn) HandshakeSuccess() error { return c.answer(hysteria2.Response{OK: true}) }

@@ -186,6 +186,7 @@ type pump struct {
 	read   io.Reader        // what waiter reads from
 	write  io.Writer        // dst, unwrapped
 	buffer N.ExtendedWriter // write, if it takes buffers
+	bulk   bool             // write is a BulkWriter
 	whole  int              // full reads in a row
 }
 
@@ -238,6 +239,10 @@ func (p *pump) resolve() {
 	if w := UnwrapWriter(p.dst); w != p.write {
 		p.write = w
 		p.buffer, _ = w.(N.ExtendedWriter)
+		_, p.bulk = w.(BulkWriter)
+	}
+	if s, ok := p.waiter.(*socketWaiter); ok {
+		s.bulk = p.bulk && !p.isPaced()
 	}
 }
 

@@ -53,6 +53,8 @@ type socketWaiter struct {
 	fill func(fd uintptr) bool
 	buf  *buf.Buffer
 	err  error
+	bulk bool // a full read is followed by one of PacketSize
+	full bool // the last read filled BufferSize
 }
 
 func (w *socketWaiter) InitializeReadWaiter(N.ReadWaitOptions) bool { return false }
@@ -72,7 +74,11 @@ func (w *socketWaiter) WaitReadBuffer() (*buf.Buffer, error) {
 }
 
 func (w *socketWaiter) read(fd uintptr) bool {
-	b := Get()
+	lend := Get
+	if w.bulk && w.full {
+		lend = GetPacket
+	}
+	b := lend()
 	for {
 		n, err := syscall.Read(int(fd), b.FreeBytes())
 		switch {
@@ -86,6 +92,7 @@ func (w *socketWaiter) read(fd uintptr) bool {
 		case n == 0:
 			w.err = io.EOF
 		default:
+			w.full = n >= BufferSize
 			b.Truncate(n)
 			w.buf = Filled(b)
 			return true
@@ -94,6 +101,10 @@ func (w *socketWaiter) read(fd uintptr) bool {
 		return true
 	}
 }
+
+// BulkWriter is a writer to which each Write costs a hand-over between goroutines: it gets chunks of up
+// to PacketSize while much is there, and nobody paces.
+type BulkWriter interface{ PrefersBulk() }
 
 // smallRead is what a reader that cannot wait without a buffer holds while idle.
 const smallRead = 2 << 10
