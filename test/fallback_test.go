@@ -105,10 +105,12 @@ func TestNoFallback(t *testing.T) {
 	}
 }
 
-// plainRefusal says whether an answer is a web server's refusal that names neither us nor Go.
+// plainRefusal says whether an answer is a web server's refusal that names neither us nor Go. A request of
+// HTTP/0.9, which has no head, gets the page alone, as from nginx.
 func plainRefusal(answer []byte) bool {
 	text := strings.ToLower(string(answer))
-	return strings.HasPrefix(text, "http/1.1 4") && !strings.Contains(text, "heki") && !strings.Contains(text, "404 page not found")
+	refused := strings.HasPrefix(text, "http/1.1 4") || strings.HasPrefix(text, "<html>\r\n<head><title>404 not found</title>")
+	return refused && !strings.Contains(text, "heki") && !strings.Contains(text, "404 page not found")
 }
 
 // TestWebSocketProbe asks a WebSocket inbound for things that are not its path.
