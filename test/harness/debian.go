@@ -55,14 +55,20 @@ func debianBinary(name string, p debian) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
+	// One at a time: a fresh machine has no package lists yet, and apt-get fetches them under a lock.
+	apt, err := lockFile(filepath.Join(cache, "apt.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer apt()
 	fmt.Fprintf(os.Stderr, "harness: unpacking %s into %s (apt-get download, dpkg-deb)\n", strings.Join(p.packages, ", "), dir)
 	// The libraries first: the program's presence says that all is there.
 	for i := len(p.packages) - 1; i >= 0; i-- {
-		script := `set -e; rm -f "$1"_*.deb; apt-get -q download "$1"; dpkg-deb -x "$1"_*.deb .; rm -f "$1"_*.deb`
+		script := `set -e; rm -f "$1"_*.deb; apt-get -q download "$1" || { apt-get -qq update; apt-get -q download "$1"; }; dpkg-deb -x "$1"_*.deb .; rm -f "$1"_*.deb`
 		cmd := exec.Command("sh", "-c", script, "sh", p.packages[i])
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("unpack %s (is apt-get update due?): %w\n%s", p.packages[i], err, out)
+			return "", fmt.Errorf("unpack %s (without root, is apt-get update due?): %w\n%s", p.packages[i], err, out)
 		}
 	}
 	cmd := exec.Command(path, "-version")
