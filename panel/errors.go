@@ -70,6 +70,24 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
+// StatusOf is the HTTP status of the answer that err is about, or 0.
+func StatusOf(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	return 0
+}
+
+// SaidIn is what the panel said in a call that failed, or "".
+func SaidIn(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Said
+	}
+	return ""
+}
+
 // Settle is what the outcome of a ReportTraffic call means for its bytes.
 func Settle(err error, ambiguous meter.Policy) meter.Outcome {
 	if err == nil {

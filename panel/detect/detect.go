@@ -91,7 +91,7 @@ func sspanel(ctx context.Context, c *Client) (finding, bool, error) {
 	a, err := c.get(ctx, "/mod_mu/func/ping", url.Values{"key": {c.o.Key}})
 	is := finding{kind: constant.PanelSSPanel}
 	switch {
-	case status(err) == http.StatusUnauthorized: // SSPanel, which does not like the key or the host name
+	case panel.StatusOf(err) == http.StatusUnauthorized: // SSPanel, which does not like the key or the host name
 		return is, true, nil
 	case unasked(err):
 		return finding{}, false, err
@@ -105,7 +105,7 @@ func sspanel(ctx context.Context, c *Client) (finding, bool, error) {
 func xboardV2(ctx context.Context, c *Client) (finding, bool, error) {
 	a, err := c.get(ctx, "/api/v2/server/handshake", c.query(""))
 	is := finding{kind: constant.PanelXBoard}
-	switch status(err) {
+	switch panel.StatusOf(err) {
 	case http.StatusMethodNotAllowed, http.StatusUnprocessableEntity, http.StatusBadRequest:
 		return is, true, nil
 	}
@@ -121,7 +121,7 @@ func xboardV2(ctx context.Context, c *Client) (finding, bool, error) {
 // family tells an older XBoard, xiaov2board and v2board apart: they have the same calls.
 func family(ctx context.Context, c *Client) (finding, bool, error) {
 	a, err := c.get(ctx, "/api/v1/server/UniProxy/config", c.query(""))
-	switch code := status(err); {
+	switch code := panel.StatusOf(err); {
 	case err == nil:
 		return finding{constant.PanelXBoard, 1}, has(a.Body, "server_port"), nil
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity:
@@ -132,7 +132,7 @@ func family(ctx context.Context, c *Client) (finding, bool, error) {
 		}
 		return finding{}, false, nil
 	}
-	switch said := saidBy(err); said {
+	switch said := panel.SaidIn(err); said {
 	case "server is not exist", "token is error", "token is null":
 	default:
 		return finding{}, false, err // it fails, and that says nothing about what it is
@@ -162,7 +162,7 @@ func (c *Client) byAliveList(ctx context.Context) (finding, bool, error) {
 		switch {
 		case err == nil && has(a.Body, "alive"):
 			return finding{constant.PanelXiaoV2board, 1}, true, nil
-		case unasked(err) && status(err) == 0:
+		case unasked(err) && panel.StatusOf(err) == 0:
 			return finding{}, false, err
 		}
 	}
@@ -198,22 +198,6 @@ func has(body []byte, member string) bool {
 func unasked(err error) bool {
 	var e *panel.Error
 	return errors.As(err, &e) && e.Class != panel.Refused
-}
-
-func status(err error) int {
-	var e *panel.Error
-	if errors.As(err, &e) {
-		return e.Status
-	}
-	return 0
-}
-
-func saidBy(err error) string {
-	var e *panel.Error
-	if errors.As(err, &e) {
-		return e.Said
-	}
-	return ""
 }
 
 // errUnknown fails the calls before detection. Nothing was sent, so nothing is in doubt.

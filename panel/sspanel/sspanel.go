@@ -150,7 +150,7 @@ func (c *Client) fetchUsers(ctx context.Context) (*userParser, error) {
 	}
 	p := &userParser{terms: c.each, keep: c.ports != nil, seen: make(map[int64]struct{}), alive: make(map[int64]int)}
 	err = open(callUsers, a, p.read)
-	if said := said(err); slices.Contains(closed(), said) {
+	if said := panel.SaidIn(err); slices.Contains(closed(), said) {
 		c.say(slog.LevelWarn, "the panel says %q: it has no users", said)
 		c.users.Forget() // a list like the last one is news again
 		return p, nil
@@ -269,14 +269,6 @@ func hint(err error) error {
 		}
 	}
 	return err
-}
-
-func said(err error) string {
-	var e *panel.Error
-	if errors.As(err, &e) {
-		return e.Said
-	}
-	return ""
 }
 
 var (

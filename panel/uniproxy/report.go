@@ -72,7 +72,7 @@ func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error 
 		return nil
 	}
 	a, err := c.call.Post(ctx, callAlive, c.Path+"alive", c.Query, body)
-	if IsStatus(err, http.StatusNotFound) && c.Proven() {
+	if panel.StatusOf(err) == http.StatusNotFound && c.Proven() {
 		c.NoAlive = true
 		c.say(slog.LevelInfo, `the panel takes no online addresses: it has no "alive" call`)
 		return nil
@@ -145,7 +145,7 @@ func (c *Client) PostStatus(ctx context.Context, s machine.State) error {
 		return nil
 	}
 	a, err := c.call.Post(ctx, callStatus, c.Path+"status", c.Query, appendStatus(nil, s))
-	if c.proven && (IsStatus(err, http.StatusNotFound) || IsStatus(err, http.StatusMethodNotAllowed)) {
+	if c.proven && (panel.StatusOf(err) == http.StatusNotFound || panel.StatusOf(err) == http.StatusMethodNotAllowed) {
 		c.noStatus = true
 		return nil
 	}

@@ -150,7 +150,7 @@ func (c *Client) Devices(ctx context.Context) (map[int64]int, error) {
 	}
 	var fresh webapi.Validator // the answer has no validator
 	a, err := c.call.Get(ctx, callCount, c.Path+"alivelist", c.Query, &fresh)
-	if IsStatus(err, http.StatusNotFound) && c.proven {
+	if panel.StatusOf(err) == http.StatusNotFound && c.proven {
 		c.noCount = true
 		return nil, nil
 	}
@@ -190,21 +190,6 @@ func parseCounts(body []byte) (map[int64]int, error) {
 func (c *Client) Forget() {
 	c.config.Forget()
 	c.proven = false
-}
-
-// Said is what the panel said in a call that failed, or "".
-func Said(err error) string {
-	var e *panel.Error
-	if errors.As(err, &e) {
-		return e.Said
-	}
-	return ""
-}
-
-// IsStatus tells whether err is an answer with that status.
-func IsStatus(err error, status int) bool {
-	var e *panel.Error
-	return errors.As(err, &e) && e.Status == status
 }
 
 // unusable explains a 2xx answer that cannot be used. A body that is no JSON at all came from

@@ -184,6 +184,6 @@ func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 	return c.Client.Users(ctx)
 }
 
-func isNotHere(err error) bool { return uniproxy.Said(err) == notHere }
+func isNotHere(err error) bool { return panel.SaidIn(err) == notHere }
 
 var _ panel.Client = (*Client)(nil)

@@ -15,7 +15,6 @@ import (
 	"heki/constant"
 	"heki/panel"
 	"heki/panel/phpjson"
-	"heki/panel/uniproxy"
 	"heki/panel/webapi"
 )
 
@@ -71,7 +70,7 @@ func (c *Client) handshake(ctx context.Context) (string, error) {
 	defer cancel()
 	a, err := c.Caller().Get(ctx, callPush, pathV2+"handshake", c.Query, new(webapi.Validator))
 	switch {
-	case uniproxy.IsStatus(err, 404) || uniproxy.IsStatus(err, 405):
+	case panel.StatusOf(err) == 404 || panel.StatusOf(err) == 405:
 		return "", panel.ErrNoPush
 	case err != nil:
 		return "", err

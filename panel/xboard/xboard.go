@@ -61,7 +61,7 @@ func (c *Client) use(path string) {
 // client use version 1 from then on, if that is there.
 func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	node, err := c.Client.Node(ctx)
-	if c.Path == pathV2 && !c.Proven() && uniproxy.IsStatus(err, http.StatusNotFound) {
+	if c.Path == pathV2 && !c.Proven() && panel.StatusOf(err) == http.StatusNotFound {
 		return c.nodeV1(ctx, err)
 	}
 	return node, err
@@ -75,7 +75,7 @@ func (c *Client) nodeV1(ctx context.Context, v2 error) (*panel.Node, error) {
 	case c.Proven():
 		c.say(slog.LevelInfo, `the panel has no API version 2, using version 1; "api_version": 1 saves the try`)
 		return node, err
-	case uniproxy.IsStatus(err, http.StatusNotFound):
+	case panel.StatusOf(err) == http.StatusNotFound:
 		err = v2
 	}
 	c.use(pathV2) // not proven either: ask again from the start

@@ -1,0 +1,109 @@
+package panel_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"heki/internal/meter"
+	"heki/option"
+	"heki/panel/paneltest"
+)
+
+// TestDecisions: what a person decides about held batches holds, while the process runs and across a start.
+func TestDecisions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1)
+		b.panel.SetUser(paneltest.User{ID: 1})
+		b.start()
+		hold := func(up int64) {
+			b.move(tag1, 1, up, 0)
+			b.panel.Fail(paneltest.PushCall, paneltest.Hang(false), 1)
+			b.pass(5 * time.Minute)
+		}
+		decide := func(d meter.Decision) {
+			if err := meter.Decide(b.cfg.StateDir, tag1, "", d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hold(5)
+		decide(meter.Resend)
+		b.pass(3 * time.Minute)
+		if got, st := b.panel.Traffic(1, 1).Up, b.status(tag1); got != 5 || st.HeldBytes != 0 {
+			t.Errorf("billed %d, held %d after resend", got, st.HeldBytes)
+		}
+		hold(7)
+		b.stop()
+		decide(meter.Discard)
+		b.start()
+		defer b.stop()
+		b.pass(3 * time.Minute)
+		if got, st := b.panel.Traffic(1, 1).Up, b.status(tag1); got != 5 || st.HeldBytes != 0 {
+			t.Errorf("billed %d, held %d after discard", got, st.HeldBytes)
+		}
+	})
+}
+
+// TestBrittle: SSPanel fails at a user who is gone, after it has booked those before. Everybody else's bytes
+// must be billed once all the same, and only those of who is gone stay in doubt.
+func TestBrittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 0)
+		b.panel = paneltest.NewSSPanel(token, false)
+		b.wire.Panel = b.panel
+		o := &b.cfg.Options[0]
+		o.Type, o.APIVersion, o.Nodes = "", 0, []option.PanelNode{{ID: 1}} // and the type is found out
+		b.panel.SetNode(paneltest.Node{ID: 1, Protocol: "trojan", Port: 443})
+		for id := 1; id <= 5; id++ {
+			b.panel.SetUser(paneltest.User{ID: id})
+		}
+		b.start()
+		defer b.stop()
+		for id := int64(1); id <= 5; id++ {
+			b.move(tag1, id, 10*id, 0)
+		}
+		b.panel.RemoveUser(2)
+		b.pass(10 * time.Minute)
+		for id, want := range map[int]int64{1: 10, 2: 0, 3: 30, 4: 40, 5: 50} {
+			if got := b.panel.Traffic(1, id).Up; got != want {
+				t.Errorf("user %d: billed %d, want %d", id, got, want)
+			}
+		}
+		if st := b.status(tag1); st.HeldBytes != 20 || st.BacklogBytes != 0 {
+			t.Errorf("held %d, backlog %d, want 20 and 0", st.HeldBytes, st.BacklogBytes)
+		}
+	})
+}
+
+// TestHits: the panel's rules are in force, and it hears of each user who met one, once a report.
+func TestHits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 0)
+		b.panel = paneltest.NewSSPanel(token, true)
+		b.wire.Panel = b.panel
+		b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = "sspanel", 1, []option.PanelNode{{ID: 1}}
+		b.panel.SetNode(paneltest.Node{ID: 1, Protocol: "trojan", Port: 443})
+		b.panel.SetUser(paneltest.User{ID: 4})
+		b.panel.SetRules([]paneltest.Rule{{ID: 9, Regex: "torrent", Type: 1}})
+		b.start()
+		defer b.stop()
+		if got := b.host.rules[tag1]; len(got) != 1 || got[0] != "regexp:torrent" {
+			t.Errorf("rules = %q", got)
+		}
+		for range 3 {
+			b.s.Hit(tag1, 4, 9)
+		}
+		b.s.Hit(tag1, 0, 9) // a static user
+		b.s.Hit("panel/other/1", 4, 9)
+		b.panel.Fail(paneltest.DetectLog, paneltest.Forbidden(), 1)
+		b.pass(4 * time.Minute)
+		if got := b.panel.Hits(); len(got) != 1 || got[0] != (paneltest.Hit{Node: 1, User: 4, Rule: 9}) {
+			t.Errorf("hits = %+v", got)
+		}
+		b.panel.SetRules(nil)
+		b.pass(2 * time.Minute)
+		if got := b.host.rules[tag1]; len(got) != 0 {
+			t.Errorf("rules after they were removed = %q", got)
+		}
+	})
+}
