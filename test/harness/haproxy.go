@@ -54,10 +54,16 @@ func StartHAProxy(t testing.TB, lb LoadBalancer, port uint16) (*Process, uint16)
 }
 
 // haproxyConfig takes the mode, an option, where to listen, and the server.
+//
+// Its buffer is longer than HTTP/2's window of a stream (65535): HAProxy 2.6 stops reading a whole connection,
+// window updates included, while one stream's buffer is full. Where it speaks HTTP/2 on both sides, a stream
+// that is full both ways then stops both connections for ever: 34 to 115 KB wait unread on each of its
+// sockets, and none on the client's and the server's. HAProxy's default buffer has 16384 bytes.
 const haproxyConfig = `
 global
 	log stderr format raw daemon
 	maxconn 500
+	tune.bufsize 131072
 
 defaults
 	mode %s
