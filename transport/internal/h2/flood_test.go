@@ -397,3 +397,27 @@ func TestGarbage(t *testing.T) {
 		return true
 	})
 }
+
+// The reader goes on while a peer that sends padding does not read what that is answered with.
+func TestPaddingNeedsNoReader(t *testing.T) {
+	client, server := net.Pipe()
+	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	done := make(chan struct{})
+	result := serve(t, tunnel(), server, func(_ context.Context, s *Stream, _ *Message) {
+		<-done
+		_ = s.Close()
+	})
+	r := &raw{Conn: client, framer: http2.NewFramer(client, client)}
+	go func() { _, _ = client.Write(open(appendSettings([]byte(Preface)), 1)) }()
+	until[*http2.HeadersFrame](t, r)
+	padded := frame(frameData, flagPadded, 1, "\xfe"+strings.Repeat("x", 1+0xfe))
+	for range serverWindow / 0x100 {
+		if _, err := io.WriteString(client, padded); err != nil {
+			t.Fatalf("the reader waits for us to read: %v", err)
+		}
+	}
+	until[*http2.WindowUpdateFrame](t, r)
+	close(done)
+	_ = client.Close()
+	<-result
+}

@@ -189,10 +189,11 @@ func (c *conn) data(piece []byte) error {
 	return nil
 }
 
-// credit counts padding as used.
+// credit counts padding as used. The window goes out with feed's other answers: a reader that writes
+// itself would wait for a peer that does not read.
 func (c *conn) credit(n int) {
 	if c.target != nil {
-		c.target.used(n)
+		c.target.grant(n)
 	}
 }
 

@@ -183,14 +183,21 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// used lets the peer send n bytes more, in steps of half a window. A window that was used up as fast
-// as it came is doubled: then it may be what limits the speed.
+// used lets the peer send n bytes more.
 func (s *Stream) used(n int) {
+	if s.grant(n) {
+		s.c.flush()
+	}
+}
+
+// grant queues the right to send n bytes more, in steps of half a window, and says whether it was time
+// for one. A window that was used up as fast as it came is doubled: then it may be what limits the speed.
+func (s *Stream) grant(n int) bool {
 	s.rmu.Lock()
 	s.spent += int32(n)
 	if s.spent < s.size/2 || s.rerr != nil {
 		s.rmu.Unlock()
-		return
+		return false
 	}
 	more := s.spent
 	s.spent = 0
@@ -206,7 +213,7 @@ func (s *Stream) used(n int) {
 	s.window += more
 	s.rmu.Unlock()
 	s.c.queueWord(frameWindow, s.id, uint32(more))
-	s.c.flush()
+	return true
 }
 
 // resetByPeer ends both sides.
