@@ -45,6 +45,7 @@ type Outbound interface {
 // Resolver finds the addresses of a host. Policy (family, server for a domain) lives inside.
 type Resolver interface {
 	// Lookup returns at least one address, unmapped, in the order to try them, or an error.
-	// An IP literal is returned as it is. The slice is shared: do not change it.
-	Lookup(ctx context.Context, host string) ([]netip.Addr, error)
+	// inbound is the tag that the connection came in on, whose own policy goes first; it is empty for
+	// what heki does by itself. An IP literal is returned as it is. The slice is shared: do not change it.
+	Lookup(ctx context.Context, inbound, host string) ([]netip.Addr, error)
 }

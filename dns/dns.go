@@ -80,7 +80,7 @@ func newClient(servers []*server, o option.DNS) *Client {
 
 // Lookup implements adapter.Resolver. A name in the cache costs no allocation. The query behind a
 // lookup goes on when ctx ends, for whoever asks next. Errors do not repeat the host.
-func (c *Client) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+func (c *Client) Lookup(ctx context.Context, _, host string) ([]netip.Addr, error) {
 	if addr, err := literal(host); err == nil {
 		return []netip.Addr{addr}, nil
 	}

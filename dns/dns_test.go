@@ -106,7 +106,7 @@ func mustClose(t testing.TB, c *Client) {
 
 func mustLookup(t testing.TB, c *Client, host string, want ...netip.Addr) {
 	t.Helper()
-	got, err := c.Lookup(t.Context(), host)
+	got, err := c.Lookup(t.Context(), "", host)
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%s = %v, %v, want %v", host, got, err, want)
 	}
@@ -148,7 +148,7 @@ func TestLiteralsAndBadNames(t *testing.T) {
 		"", ".", "a..b", ".a", "a b", "a/b", "中国", "1.2.3", "2130706433", "127.0.0.0x1", "0x7f000001", "a\x00b",
 		strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127) + "example",
 	} {
-		if _, err := c.Lookup(t.Context(), host); !errors.Is(err, ErrNoHost) {
+		if _, err := c.Lookup(t.Context(), "", host); !errors.Is(err, ErrNoHost) {
 			t.Errorf("%q: err = %v, want ErrNoHost", host, err)
 		}
 	}
@@ -165,7 +165,7 @@ func TestTTL(t *testing.T) {
 		at := func(d time.Duration, host string, queries int) {
 			t.Helper()
 			time.Sleep(d)
-			_, _ = c.Lookup(t.Context(), host)
+			_, _ = c.Lookup(t.Context(), "", host)
 			if n := f.count(); n != queries {
 				t.Errorf("%s: %d queries, want %d", host, n, queries)
 			}
@@ -186,13 +186,13 @@ func TestTTL(t *testing.T) {
 		at(0, "no.example", 2)
 		at(29*time.Second, "no.example", 0)
 		at(time.Second, "no.example", 2)
-		if _, err := c.Lookup(t.Context(), "no.example"); !errors.Is(err, ErrNoHost) {
+		if _, err := c.Lookup(t.Context(), "", "no.example"); !errors.Is(err, ErrNoHost) {
 			t.Errorf("err = %v, want ErrNoHost", err)
 		}
 		f.set(func(context.Context, string, bool) (upstream.Answer, error) {
 			return upstream.Answer{TTL: time.Second}, nil
 		})
-		if _, err := c.Lookup(t.Context(), "empty.example"); !errors.Is(err, ErrNoAddress) {
+		if _, err := c.Lookup(t.Context(), "", "empty.example"); !errors.Is(err, ErrNoAddress) {
 			t.Errorf("err = %v, want ErrNoAddress", err)
 		}
 		f.set(failing) // a failure is not kept
@@ -272,7 +272,7 @@ func TestNotFoundIsFinal(t *testing.T) {
 	second := &fake{handle: both(time.Minute)}
 	c := newTest(t, "ipv4_first", first, second)
 	defer mustClose(t, c)
-	if _, err := c.Lookup(t.Context(), "no.example"); !errors.Is(err, ErrNoHost) || second.count() != 0 {
+	if _, err := c.Lookup(t.Context(), "", "no.example"); !errors.Is(err, ErrNoHost) || second.count() != 0 {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -282,7 +282,7 @@ func TestAllFail(t *testing.T) {
 		c := newTest(t, "ipv4_first", &fake{handle: silent}, &fake{handle: refused})
 		defer mustClose(t, c)
 		begin := time.Now()
-		_, err := c.Lookup(t.Context(), "a.example")
+		_, err := c.Lookup(t.Context(), "", "a.example")
 		if !errors.Is(err, errRefused) || !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("err = %v", err)
 		}

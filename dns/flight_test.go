@@ -24,7 +24,7 @@ func TestSingleFlight(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if _, err := c.Lookup(ctx, "a.example"); !errors.Is(err, reason) {
+			if _, err := c.Lookup(ctx, "", "a.example"); !errors.Is(err, reason) {
 				t.Errorf("err = %v, want the reason", err)
 			}
 		})
@@ -41,7 +41,7 @@ func TestSingleFlight(t *testing.T) {
 		// Nobody waits any more, and the answer is still kept.
 		ctx, cancel = context.WithCancelCause(t.Context())
 		cancel(reason)
-		_, _ = c.Lookup(ctx, "b.example")
+		_, _ = c.Lookup(ctx, "", "b.example")
 		time.Sleep(2 * time.Second)
 		f.count()
 		mustLookup(t, c, "b.example", addr4, addr6)
@@ -74,7 +74,7 @@ func TestStale(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		f.set(refused)
-		if got, err := c.Lookup(t.Context(), "a.example"); !errors.Is(err, errRefused) {
+		if got, err := c.Lookup(t.Context(), "", "a.example"); !errors.Is(err, errRefused) {
 			t.Errorf("after an hour: %v, %v, want an error", got, err)
 		}
 	})
@@ -90,11 +90,11 @@ func TestStaleIsGoneWithTheName(t *testing.T) {
 		f.set(func(context.Context, string, bool) (upstream.Answer, error) {
 			return upstream.Answer{NotFound: true}, nil
 		})
-		if _, err := c.Lookup(t.Context(), "a.example"); !errors.Is(err, ErrNoHost) {
+		if _, err := c.Lookup(t.Context(), "", "a.example"); !errors.Is(err, ErrNoHost) {
 			t.Errorf("err = %v, want ErrNoHost", err)
 		}
 		f.set(refused)
-		if _, err := c.Lookup(t.Context(), "a.example"); !errors.Is(err, errRefused) {
+		if _, err := c.Lookup(t.Context(), "", "a.example"); !errors.Is(err, errRefused) {
 			t.Errorf("err = %v, want the failure", err)
 		}
 	})
@@ -106,7 +106,7 @@ func TestClose(t *testing.T) {
 		c := newTest(t, "ipv4_first", f)
 		done := make(chan error, 1)
 		go func() {
-			_, err := c.Lookup(t.Context(), "a.example")
+			_, err := c.Lookup(t.Context(), "", "a.example")
 			done <- err
 		}()
 		synctest.Wait()
@@ -118,7 +118,7 @@ func TestClose(t *testing.T) {
 		if err := <-done; !errors.Is(err, ErrClosed) {
 			t.Errorf("waiting lookup: %v, want ErrClosed", err)
 		}
-		if _, err := c.Lookup(t.Context(), "b.example"); !errors.Is(err, ErrClosed) {
+		if _, err := c.Lookup(t.Context(), "", "b.example"); !errors.Is(err, ErrClosed) {
 			t.Errorf("lookup after close: %v, want ErrClosed", err)
 		}
 	})
@@ -129,10 +129,10 @@ func TestFlightsAreBounded(t *testing.T) {
 		c := newTest(t, "ipv4_only", &fake{handle: silent})
 		var wg sync.WaitGroup
 		for i := range maxFlights {
-			wg.Go(func() { _, _ = c.Lookup(t.Context(), fmt.Sprintf("a%d.example", i)) })
+			wg.Go(func() { _, _ = c.Lookup(t.Context(), "", fmt.Sprintf("a%d.example", i)) })
 		}
 		synctest.Wait()
-		if _, err := c.Lookup(t.Context(), "one-more.example"); !errors.Is(err, ErrBusy) {
+		if _, err := c.Lookup(t.Context(), "", "one-more.example"); !errors.Is(err, ErrBusy) {
 			t.Errorf("err = %v, want ErrBusy", err)
 		}
 		mustClose(t, c)

@@ -64,7 +64,7 @@ func (g *guard) ask(s *state, dst M.Socksaddr) verdict {
 	if s.table.NeedsAddresses(&md) {
 		ctx, cancel := context.WithTimeout(context.Background(), constant.DNSTimeout)
 		defer cancel()
-		addrs, err := g.router.resolver.Lookup(ctx, dst.Fqdn)
+		addrs, err := g.router.resolver.Lookup(ctx, md.Inbound, dst.Fqdn)
 		if err != nil {
 			return v
 		}

@@ -286,7 +286,7 @@ func (r *Router) refused(ctx context.Context, md *adapter.Metadata, err error) {
 // decide resolves when a rule needs it, asks the table and finds the outbound.
 func (r *Router) decide(ctx context.Context, s *state, md *adapter.Metadata) (adapter.Outbound, error) {
 	if s.table.NeedsAddresses(md) {
-		addrs, err := r.resolver.Lookup(ctx, md.Destination.Fqdn)
+		addrs, err := r.resolver.Lookup(ctx, md.Inbound, md.Destination.Fqdn)
 		if err != nil {
 			// Rules on addresses must not be passed by a name that resolves later.
 			return nil, fmt.Errorf("resolve %s: %w", md.Destination.Fqdn, err)

@@ -69,7 +69,7 @@ func (s set) Get(tag string) adapter.Outbound {
 // names is a resolver with a fixed table.
 type names map[string]netip.Addr
 
-func (n names) Lookup(_ context.Context, host string) ([]netip.Addr, error) {
+func (n names) Lookup(_ context.Context, _, host string) ([]netip.Addr, error) {
 	if a, ok := n[host]; ok {
 		return []netip.Addr{a}, nil
 	}

@@ -14,6 +14,6 @@ type resolver struct {
 }
 
 // Lookup implements adapter.Resolver.
-func (r *resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	return r.client.Load().Lookup(ctx, host)
+func (r *resolver) Lookup(ctx context.Context, inbound, host string) ([]netip.Addr, error) {
+	return r.client.Load().Lookup(ctx, inbound, host)
 }

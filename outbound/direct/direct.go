@@ -116,7 +116,7 @@ func (o *Outbound) addresses(ctx context.Context, md *adapter.Metadata) ([]netip
 			return []netip.Addr{md.Destination.Addr.Unmap()}, nil
 		}
 		var err error
-		if addrs, err = o.resolver.Lookup(ctx, md.Destination.Fqdn); err != nil {
+		if addrs, err = o.resolver.Lookup(ctx, md.Inbound, md.Destination.Fqdn); err != nil {
 			return nil, err
 		}
 	}

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // hosts is a resolver with a fixed table.
 type hosts map[string][]netip.Addr
 
-func (h hosts) Lookup(_ context.Context, host string) ([]netip.Addr, error) {
+func (h hosts) Lookup(_ context.Context, _, host string) ([]netip.Addr, error) {
 	if addrs := h[host]; len(addrs) > 0 {
 		return addrs, nil
 	}

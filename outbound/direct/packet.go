@@ -25,6 +25,7 @@ type packetConn struct {
 	waiter   *netio.PacketWaiter
 	batches  *netio.BatchReader
 	resolver adapter.Resolver
+	inbound  string                // tag, for the resolver
 	v4, v6   bool                  // families the socket can send to
 	known    map[string]netip.Addr // hosts this session sent to
 }
@@ -40,7 +41,7 @@ func newPacketConn(c *net.UDPConn, resolver adapter.Resolver, md *adapter.Metada
 		_ = c.Close()
 		return nil, err
 	}
-	p := &packetConn{UDPConn: c, waiter: w, batches: batches, resolver: resolver, v4: true, v6: true}
+	p := &packetConn{UDPConn: c, waiter: w, batches: batches, resolver: resolver, inbound: md.Inbound, v4: true, v6: true}
 	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 	if !local.IsUnspecified() {
 		p.v4, p.v6 = local.Unmap().Is4(), !local.Unmap().Is4()
@@ -102,7 +103,7 @@ func (p *packetConn) resolve(host string) (netip.Addr, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), constant.DNSTimeout)
 	defer cancel()
-	addrs, err := p.resolver.Lookup(ctx, host)
+	addrs, err := p.resolver.Lookup(ctx, p.inbound, host)
 	if err != nil {
 		return netip.Addr{}, err
 	}
