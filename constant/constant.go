@@ -14,6 +14,9 @@ const (
 	TypeAnyTLS       = "anytls"
 	TypeDirect       = "direct"
 	TypeBlock        = "block"
+	TypeSocks        = "socks"
+	TypeHTTP         = "http"
+	TypeRedirect     = "redirect"
 )
 
 // Transport types, as written in "transport.type". Plain TCP has no name.

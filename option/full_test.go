@@ -103,7 +103,7 @@ var anyValue = []string{
 	"Options.Schema", "Log.Disabled", "Log.Timestamp",
 	"Listen.ReuseAddr", "Listen.TCPFastOpen", "Listen.TCPMultiPath", "Listen.MPTCP",
 	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "PasswordUser.Password", "Panel.Key",
-	"Direct.RoutingMark", "Direct.TCPFastOpen", "Direct.TCPMultiPath", "Transport.MaxEarlyData",
+	"Dial.RoutingMark", "Dial.TCPFastOpen", "Dial.TCPMultiPath", "Transport.MaxEarlyData",
 	"Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
 	"Reality.Enabled", "Hysteria2.IgnoreClientBandwidth", "Hysteria2Local.MasqueradePort", "Hysteria2Obfs.Password", "Masquerade.RewriteHost", "Masquerade.Content",
 	"SSRPort.Password", "SSRPort.ProtocolParam", "SSRPort.ObfsParam", "SSRUser.Password", "SSRUser.ProtocolParam", "SSRUser.ObfsParam",

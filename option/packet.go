@@ -6,15 +6,16 @@ import (
 	"heki/constant"
 )
 
-// Packet is what every inbound over UDP has beside Listen. A type with it embeds it after Stream.
+// Packet is what every inbound over UDP has beside Listen, and every outbound that carries UDP. A type
+// with it embeds it after Stream or Remote.
 type Packet struct {
 	Network Listable[string] `json:"network,omitempty"` // tcp, udp; default both
 }
 
-// HasTCP reports whether the inbound listens on TCP.
+// HasTCP reports whether TCP is served.
 func (p *Packet) HasTCP() bool { return p.has(constant.NetworkTCP) }
 
-// HasUDP reports whether the inbound listens on UDP.
+// HasUDP reports whether UDP is served.
 func (p *Packet) HasUDP() bool { return p.has(constant.NetworkUDP) }
 
 func (p *Packet) has(network string) bool {

@@ -88,6 +88,20 @@ func refusals(t reflect.Type) map[string]refusal {
 		return map[string]refusal{"brutal": later("; clients that ask for it are told so")}
 	case reflect.TypeFor[Direct]():
 		return refusedDirect
+	case reflect.TypeFor[Dial]():
+		return refusedDial
+	case reflect.TypeFor[Remote]():
+		return refusedRemote
+	case reflect.TypeFor[ClientTLS]():
+		return refusedClientTLS
+	case reflect.TypeFor[HTTPOutbound]():
+		return refusedHTTPOutbound
+	case reflect.TypeFor[VLESSOutbound]():
+		return refusedVLESSOutbound
+	case reflect.TypeFor[VMessOutbound]():
+		return refusedVMessOutbound
+	case reflect.TypeFor[ShadowsocksOutbound]():
+		return refusedShadowsocksOutbound
 	case reflect.TypeFor[Panel]():
 		return refusedPanel
 	case reflect.TypeFor[PanelNode]():

@@ -102,22 +102,8 @@ var refusedTransport = map[string]refusal{
 }
 
 var refusedDirect = map[string]refusal{
-	"bind_address_no_port":    later(""),
-	"detour":                  later("; a direct outbound dials itself"),
-	"disable_tcp_keep_alive":  later("; connections are kept alive as the system does"),
-	"domain_resolver":         never("heki resolves through dns; write dns.servers and dns.final"),
-	"domain_strategy":         later("; write dns.strategy"),
-	"fallback_delay":          later(""),
-	"fallback_network_type":   never("a server has one kind of network"),
-	"netns":                   later("; start heki inside the namespace"),
-	"network_strategy":        never("a server has one kind of network"),
-	"network_type":            never("a server has one kind of network"),
-	"override_address":        {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
-	"override_port":           {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
-	"protect_path":            never("heki runs on servers"),
-	"proxy_protocol":          {text: "was removed from sing-box 1.6"},
-	"reuse_addr":              later(""),
-	"tcp_keep_alive":          later("; connections are kept alive as the system does"),
-	"tcp_keep_alive_interval": later("; connections are kept alive as the system does"),
-	"udp_fragment":            later(""),
+	"detour":           later("; a direct outbound dials itself"),
+	"override_address": {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
+	"override_port":    {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
+	"proxy_protocol":   {text: "was removed from sing-box 1.6"},
 }

@@ -4,7 +4,7 @@ package option
 type Outbound struct {
 	Type    string          `json:"type"`
 	Tag     string          `json:"tag,omitempty"` // unique; default the type, then type-2, …
-	Options OutboundOptions `json:"-"`             // *Direct, *Block
+	Options OutboundOptions `json:"-"`             // *Direct, *Block, *SocksOutbound, …
 }
 
 // OutboundOptions is implemented by the options of every outbound type.
@@ -14,14 +14,8 @@ type OutboundOptions interface {
 
 // Direct configures a direct outbound.
 type Direct struct {
-	Bind             string   `json:"bind,omitempty"` // "inbound" (source in, source out), an address, an interface
-	BindInterface    string   `json:"bind_interface,omitempty"`
-	Inet4BindAddress string   `json:"inet4_bind_address,omitempty"`
-	Inet6BindAddress string   `json:"inet6_bind_address,omitempty"`
-	RoutingMark      uint32   `json:"routing_mark,omitempty" also:"hex"` // a number, or text such as "0x1f"
-	ConnectTimeout   Duration `json:"connect_timeout,omitempty"`         // default 5s
-	TCPFastOpen      bool     `json:"tcp_fast_open,omitempty"`
-	TCPMultiPath     bool     `json:"tcp_multi_path,omitempty"`
+	Bind string `json:"bind,omitempty"` // "inbound" (source in, source out), an address, an interface
+	Dial
 }
 
 // Block configures a block outbound: it refuses everything.

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"heki/constant"
 )
 
 // DefaultStateDir is state_dir when the file does not say.
@@ -219,9 +217,6 @@ func (s *Server) Validate(at Path) error {
 	return r.err()
 }
 
-// dialLimit bounds a connect timeout.
-const dialLimit = 2 * time.Minute
-
 // Validate fills the default timeout; bind stands alone.
 func (d *Direct) Validate(at Path) error {
 	var r report
@@ -233,15 +228,7 @@ func (d *Direct) Validate(at Path) error {
 			r.add(at.Key("bind"), "stands beside bind_interface, inet4_bind_address or inet6_bind_address; keep one way")
 		}
 	}
-	r.join(interfaceName(at.Key("bind_interface"), d.BindInterface))
-	if a, err := netip.ParseAddr(d.Inet4BindAddress); d.Inet4BindAddress != "" && (err != nil || !a.Is4()) {
-		r.add(at.Key("inet4_bind_address"), "is %q, must be an IPv4 address", short(d.Inet4BindAddress))
-	}
-	if a, err := netip.ParseAddr(d.Inet6BindAddress); d.Inet6BindAddress != "" && (err != nil || !a.Is6() || a.Is4In6()) {
-		r.add(at.Key("inet6_bind_address"), "is %q, must be an IPv6 address", short(d.Inet6BindAddress))
-	}
-	fillDuration(&d.ConnectTimeout, constant.DialTimeout)
-	r.join(durationIn(at.Key("connect_timeout"), d.ConnectTimeout, 100*time.Millisecond, dialLimit))
+	r.join(d.Dial.Validate(at))
 	return r.err()
 }
 

@@ -41,18 +41,10 @@ func (t *TLS) check(at Path) error {
 	if t.ServerName != "" {
 		r.join(hostName(at.Key("server_name"), t.ServerName))
 	}
-	for i, name := range t.ALPN {
-		if name == "" || len(name) > 255 { // RFC 7301 §3.1
-			r.add(at.Key("alpn").item(i, len(t.ALPN)), `has %d bytes, must be a protocol of 1 to 255 bytes such as "http/1.1"`, len(name))
-		}
-		r.join(printable(at.Key("alpn").item(i, len(t.ALPN)), name))
-	}
-	r.join(t.checkVersions(at))
+	r.join(checkALPN(at.Key("alpn"), t.ALPN))
+	r.join(checkVersions(at, t.MinVersion, t.MaxVersion))
 	r.join(checkCiphers(at.Key("cipher_suites"), t.CipherSuites))
-	for i, name := range t.CurvePreferences {
-		t.CurvePreferences[i] = strings.ToUpper(name)
-		r.join(oneOf(at.Key("curve_preferences").item(i, len(t.CurvePreferences)), t.CurvePreferences[i], tlsCurves...))
-	}
+	r.join(checkCurves(at.Key("curve_preferences"), t.CurvePreferences))
 	r.join(durationIn(at.Key("handshake_timeout"), t.HandshakeTimeout, minHandshake, maxHandshake))
 	r.join(t.checkPair(at))
 	if t.Reality != nil {
@@ -61,9 +53,30 @@ func (t *TLS) check(at Path) error {
 	return r.err()
 }
 
-func (t *TLS) checkVersions(at Path) error {
+func checkALPN(at Path, list []string) error {
 	var r report
-	low, high := t.MinVersion, t.MaxVersion
+	for i, name := range list {
+		if name == "" || len(name) > 255 { // RFC 7301 §3.1
+			r.add(at.item(i, len(list)), `has %d bytes, must be a protocol of 1 to 255 bytes such as "http/1.1"`, len(name))
+		}
+		r.join(printable(at.item(i, len(list)), name))
+	}
+	return r.err()
+}
+
+// checkCurves brings the names to upper case.
+func checkCurves(at Path, list []string) error {
+	var r report
+	for i, name := range list {
+		list[i] = strings.ToUpper(name)
+		r.join(oneOf(at.item(i, len(list)), list[i], tlsCurves...))
+	}
+	return r.err()
+}
+
+// checkVersions checks min_version and max_version at a place.
+func checkVersions(at Path, low, high string) error {
+	var r report
 	if low != "" {
 		r.join(oneOf(at.Key("min_version"), low, tlsVersions...))
 	}

@@ -61,7 +61,7 @@ func (t *Transport) Validate(at Path) error {
 	if t.EarlyDataHeaderName != "" && !isToken(t.EarlyDataHeaderName) {
 		r.add(at.Key("early_data_header_name"), "is %q, must be the name of an HTTP header such as %s", short(t.EarlyDataHeaderName), earlyDataHeader)
 	}
-	r.join(t.validateHeaders(at.Key("headers")))
+	r.join(checkHeaders(at.Key("headers"), t.Headers))
 	r.join(durationIn(at.Key("idle_timeout"), t.IdleTimeout, minTransportTimeout, maxTransportTimeout))
 	r.join(durationIn(at.Key("ping_timeout"), t.PingTimeout, minTransportTimeout, maxTransportTimeout))
 	return r.err()
@@ -80,16 +80,16 @@ func (t *Transport) set() []string {
 	return names
 }
 
-func (t *Transport) validateHeaders(at Path) error {
+func checkHeaders(at Path, headers map[string]Listable[string]) error {
 	var r report
-	for _, name := range sortedKeys(t.Headers) {
+	for _, name := range sortedKeys(headers) {
 		in := at.Key(name)
 		if !isToken(name) {
 			r.add(in, "must have the name of an HTTP header: letters, digits and -")
 		}
-		for i, value := range t.Headers[name] {
+		for i, value := range headers[name] {
 			if strings.ContainsAny(value, "\r\n\x00") {
-				r.add(in.item(i, len(t.Headers[name])), "holds a line break or a zero byte, must be one line")
+				r.add(in.item(i, len(headers[name])), "holds a line break or a zero byte, must be one line")
 			}
 		}
 	}

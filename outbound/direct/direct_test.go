@@ -78,9 +78,9 @@ func TestDialLeavesFrom(t *testing.T) {
 	}{
 		{"system", option.Direct{}, "127.0.0.1"},
 		{"address", option.Direct{Bind: "127.0.0.3"}, "127.0.0.3"},
-		{"sing-box's name", option.Direct{Inet4BindAddress: "127.0.0.4"}, "127.0.0.4"},
+		{"sing-box's name", option.Direct{Dial: option.Dial{Inet4BindAddress: "127.0.0.4"}}, "127.0.0.4"},
 		{"inbound", option.Direct{Bind: "inbound"}, "127.0.0.5"},
-		{"fast open", option.Direct{TCPFastOpen: true}, "127.0.0.1"},
+		{"fast open", option.Direct{Dial: option.Dial{TCPFastOpen: true}}, "127.0.0.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			md := &adapter.Metadata{Local: local, Destination: M.SocksaddrFromNet(dst)}
