@@ -147,6 +147,7 @@ type Stats struct {
 	Users    int   // accounts that may connect
 	Online   int   // accounts with an open connection
 	Conns    int   // open connections
+	Opened   int64 // connections since the process started, open ones included
 	Up, Down int64 // bytes since the process started, reported or not
 }
 
@@ -154,7 +155,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := Stats{Conns: int(n.conns.Load()), Up: n.taken.Up, Down: n.taken.Down}
+	s := Stats{Conns: int(n.conns.Load()), Opened: n.opened.Load(), Up: n.taken.Up, Down: n.taken.Down}
 	for _, head := range n.meters {
 		live, online := false, false
 		for m := head; m != nil; m = m.older {

@@ -103,6 +103,7 @@ func (l *lease) seatLocked() {
 	m.first = l
 	m.seated++
 	m.node.conns.Add(1)
+	m.node.opened.Add(1)
 }
 
 // unseatLocked takes the lease out of its meter's list, frees what it counted for and wakes its sleepers.

@@ -27,6 +27,7 @@ type Node struct {
 	limits  atomic.Pointer[Limits]
 	retuned broadcast    // speed changed: sleepers look again
 	conns   atomic.Int64 // seated leases
+	opened  atomic.Int64 // leases ever seated
 
 	mu     sync.Mutex
 	scope  *scope

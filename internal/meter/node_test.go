@@ -123,7 +123,7 @@ func TestTakeAboveAndRestore(t *testing.T) {
 	if got := sum(n.Take()); !reflect.DeepEqual(got, want) {
 		t.Errorf("after Restore = %v, want %v", got, want)
 	}
-	if s := n.Stats(); s != (Stats{Users: 3, Up: 60, Down: 60}) {
+	if s := n.Stats(); s != (Stats{Users: 3, Opened: 4, Up: 60, Down: 60}) {
 		t.Errorf("stats = %+v", s)
 	}
 }
@@ -159,7 +159,7 @@ func TestOnline(t *testing.T) {
 		if got := n.Online(); len(got) != 1 || got[0].Conns != 1 || len(got[0].IPs) != 1 || got[0].Bytes != 0 {
 			t.Errorf("after the expiry = %+v", got)
 		}
-		if s := n.Stats(); s != (Stats{Users: 1 + 1, Online: 1, Conns: 1, Down: 7}) {
+		if s := n.Stats(); s != (Stats{Users: 1 + 1, Online: 1, Conns: 1, Opened: 4, Down: 7}) {
 			t.Errorf("stats = %+v", s)
 		}
 		n.Close()
