@@ -44,6 +44,7 @@ func (r *Router) routePackets(ctx context.Context, conn N.PacketConn, md *adapte
 		failed(conn, err)
 		return err
 	}
+	defer release(out)
 	remote, err := out.ListenPacket(ctx, md)
 	if err != nil {
 		return r.unreachable(ctx, conn, md, fmt.Errorf("listen for packets to %s: %w", md.Destination, err))

@@ -77,32 +77,6 @@ func (r *Router) Reload(o option.Route, outbounds Outbounds) error {
 	return nil
 }
 
-// PanelRule is one of a panel's block rules for a node.
-type PanelRule struct {
-	ID    int64 // the panel's, for hits; 0 is a rule that is not reported
-	Lines []string
-}
-
-// SetPanelRules replaces the block rules that a panel gave for one node. Bad lines are left out and
-// reported; the good ones are in force.
-func (r *Router) SetPanelRules(tag string, list []PanelRule) error {
-	var rules []rule.PanelRule
-	var errs []error
-	for _, p := range list {
-		set, err := rule.Compile(p.Lines)
-		errs = append(errs, err)
-		if !set.Empty() { // no line is no rule, and not one for everything
-			rules = append(rules, rule.PanelRule{ID: p.ID, Match: set, Action: rule.ActionBlock})
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	next := *r.state.Load() // a new state tells packet sessions to ask again
-	next.table.SetPanel(tag, rules)
-	r.state.Store(&next)
-	return errors.Join(errs...)
-}
-
 // OnHit makes hit learn of everything that a panel's rule denies: the connection and the rule's ID, which is
 // not 0. It must not block. Set it before the router is used.
 func (r *Router) OnHit(hit func(md *adapter.Metadata, id int64)) { r.hit = hit }
@@ -110,7 +84,7 @@ func (r *Router) OnHit(hit func(md *adapter.Metadata, id int64)) { r.hit = hit }
 // denied logs what a rule denies, and tells the panel whose rule it is.
 func (r *Router) denied(ctx context.Context, md *adapter.Metadata, d rule.Decision) {
 	r.log.LogAttrs(ctx, slog.LevelInfo, "denied", slog.Any("conn", md), slog.String("rule", d.Rule()))
-	if r.hit != nil && d.By == rule.ByPanel && d.PanelRule != 0 {
+	if r.hit != nil && d.By == rule.ByPanel && d.PanelRule != 0 && d.Broken == "" {
 		r.hit(md, d.PanelRule)
 	}
 }
@@ -211,6 +185,7 @@ func (r *Router) routeConn(ctx context.Context, conn net.Conn, md *adapter.Metad
 		failed(conn, err)
 		return err
 	}
+	defer release(out)
 	remote, err := out.Dial(ctx, md)
 	if err != nil {
 		return r.unreachable(ctx, conn, md, fmt.Errorf("dial %s: %w", md.Destination, err))
@@ -283,7 +258,8 @@ func (r *Router) refused(ctx context.Context, md *adapter.Metadata, err error) {
 	r.log.LogAttrs(ctx, level, "refused", slog.Any("conn", md), slog.Any("err", err))
 }
 
-// decide resolves when a rule needs it, asks the table and finds the outbound.
+// decide resolves when a rule needs it, asks the table and finds the outbound, which the caller has to
+// release.
 func (r *Router) decide(ctx context.Context, s *state, md *adapter.Metadata) (adapter.Outbound, error) {
 	if s.table.NeedsAddresses(md) {
 		addrs, err := r.resolver.Lookup(ctx, md.Inbound, md.Destination.Fqdn)
@@ -293,19 +269,27 @@ func (r *Router) decide(ctx context.Context, s *state, md *adapter.Metadata) (ad
 		}
 		md.Addresses = addrs
 	}
-	d := s.table.Decide(md)
-	md.Outbound = d.Outbound
-	switch d.Action {
-	case rule.ActionDirect:
-		md.Outbound = constant.TypeDirect
-	case rule.ActionBlock:
-		err := fmt.Errorf("%w by %s", ErrDenied, d.Rule())
-		r.denied(ctx, md, d)
-		return nil, err
+	for range takeTries {
+		d := s.table.Decide(md)
+		md.Outbound = d.Outbound
+		switch d.Action {
+		case rule.ActionDirect:
+			md.Outbound = constant.TypeDirect
+		case rule.ActionBlock:
+			err := fmt.Errorf("%w by %s", ErrDenied, d.Rule())
+			r.denied(ctx, md, d)
+			return nil, err
+		}
+		out := d.Via
+		if out == nil {
+			out = s.outbounds.Get(md.Outbound)
+		}
+		if out == nil {
+			return nil, fmt.Errorf("no outbound %q", md.Outbound)
+		}
+		if take(out) {
+			return out, nil
+		}
 	}
-	out := s.outbounds.Get(md.Outbound)
-	if out == nil {
-		return nil, fmt.Errorf("no outbound %q", md.Outbound)
-	}
-	return out, nil
+	return nil, fmt.Errorf("outbound %q is closed", md.Outbound)
 }

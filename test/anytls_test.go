@@ -55,10 +55,7 @@ func startAnyTLS(t testing.TB, client string, scheme []string) (*harness.Process
 // sessions after that, which use it, work as well.
 func TestAnyTLSPadding(t *testing.T) {
 	for _, client := range []string{harness.SingBox, harness.Mihomo} {
-		t.Run(client, func(t *testing.T) {
-			t.Parallel()
-			harness.Twice(t, func(t testing.TB) { testAnyTLSPadding(t, client) })
-		})
+		harness.Cell(t, client, func(t testing.TB) { testAnyTLSPadding(t, client) })
 	}
 }
 
@@ -79,6 +76,10 @@ func testAnyTLSPadding(t testing.TB, client string) {
 // TestAnyTLSReuse opens connections one after another: they share one session.
 func TestAnyTLSReuse(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testAnyTLSReuse)
+}
+
+func testAnyTLSReuse(t testing.TB) {
 	server, c, targets := startAnyTLS(t, harness.SingBox, nil)
 	before := server.Descriptors()
 	for range 50 {
@@ -93,6 +94,10 @@ func TestAnyTLSReuse(t *testing.T) {
 // TestAnyTLSRefusedDial tells the client at once that nobody listens, and the session goes on.
 func TestAnyTLSRefusedDial(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testAnyTLSRefusedDial)
+}
+
+func testAnyTLSRefusedDial(t testing.TB) {
 	_, c, targets := startAnyTLS(t, harness.SingBox, nil)
 	harness.CheckParallel(t, c.Socks("alice"), targets, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -25,7 +25,7 @@ const (
 )
 
 // heki runs a verb to its end.
-func heki(t *testing.T, args ...string) (stdout, stderr string, code int) {
+func heki(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	path, err := harness.HekiBinary()
 	if err != nil {
@@ -185,6 +185,10 @@ func TestSecondSignal(t *testing.T) {
 // TestDemo runs what a newcomer runs first, and then the client configuration that it wrote.
 func TestDemo(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testDemo)
+}
+
+func testDemo(t testing.TB) {
 	path, err := harness.HekiBinary()
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +226,7 @@ func TestDemo(t *testing.T) {
 }
 
 // socksPorts lists the ports of the SOCKS inbounds of a sing-box configuration.
-func socksPorts(t *testing.T, path string) (ports []uint16) {
+func socksPorts(t testing.TB, path string) (ports []uint16) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {

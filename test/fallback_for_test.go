@@ -14,7 +14,7 @@ import (
 
 // startSite serves a web site over plain TCP, HTTP/1 and HTTP/2 alike, that says its name, the version and
 // the path of every request, and returns it as a fallback.
-func startSite(t *testing.T, name string) harness.JSON {
+func startSite(t testing.TB, name string) harness.JSON {
 	t.Helper()
 	l, err := net.Listen("tcp", harness.Loopback+":0")
 	if err != nil {
@@ -34,7 +34,7 @@ func startSite(t *testing.T, name string) harness.JSON {
 }
 
 // browser is a web client of the server at port that speaks one version of HTTP.
-func browser(t *testing.T, cert *harness.Certificate, port uint16, h2 bool) func(path string) string {
+func browser(t testing.TB, cert *harness.Certificate, port uint16, h2 bool) func(path string) string {
 	t.Helper()
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: cert.Pool, ServerName: harness.ServerName},
@@ -65,8 +65,7 @@ func browser(t *testing.T, cert *harness.Certificate, port uint16, h2 bool) func
 func TestFallbackFor(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{"vless", "trojan", "vmess"} {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, protocol, func(t testing.TB) {
 			cert, port, inner := harness.NewCertificate(t), harness.FreePort(t), harness.FreePort(t)
 			road := harness.Road{Protocol: protocol, TLS: true}
 			in := road.Inbound(port, cert, harness.Users())
@@ -105,7 +104,7 @@ func TestFallbackFor(t *testing.T) {
 			harness.CheckParallel(t, direct.Socks("user"), targets, 5)
 			behind.TLS = true
 			hiding := harness.StartClient(t, harness.SingBox, behind, port, cert, user)
-			t.Run("behind a path", func(t *testing.T) {
+			harness.Part(t, "behind a path", func(t testing.TB) {
 				harness.CheckTCP(t, hiding.Socks("user"), targets, small)
 				harness.CheckParallel(t, hiding.Socks("user"), targets, 40)
 				harness.CheckUDP(t, hiding.Socks("user"), targets, harness.Full)

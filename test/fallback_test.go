@@ -19,7 +19,7 @@ type probe struct {
 	finish  bool // the prober finishes sending; else it waits for an answer
 }
 
-func probes(t *testing.T, raw harness.Raw) []probe {
+func probes(t testing.TB, raw harness.Raw) []probe {
 	t.Helper()
 	raw.User = harness.Stranger()
 	unknown, err := raw.Request("127.0.0.1:80")

@@ -10,6 +10,10 @@ import (
 // server's log says why in a line that an operator finds.
 func TestFlowRefused(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testFlowRefused)
+}
+
+func testFlowRefused(t testing.TB) {
 	cert, targets, port := harness.NewCertificate(t), harness.StartTargets(t), harness.FreePort(t)
 	road := harness.Road{Protocol: "vless", TLS: true}
 	p := harness.StartServer(t, road.Inbound(port, cert, harness.Users()))

@@ -22,7 +22,7 @@ type balancedCell struct {
 
 // testBalanced drives a client through HAProxy, wants no byte to be lost, and the panel to be told source
 // as the user's address.
-func testBalanced(t *testing.T, cell balancedCell, source string) {
+func testBalanced(t testing.TB, cell balancedCell, source string) {
 	road := cell.road
 	road.TLS = cell.inTLS
 	s := newSite(t, road, 1, func(config harness.JSON) {
@@ -39,8 +39,8 @@ func testBalanced(t *testing.T, cell balancedCell, source string) {
 	socks := c.Socks("user")
 	way := wayOf(cell.client, cell.road, lane{}, socks)
 	harness.CheckTCP(t, way, s.targets, small)
-	t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, s.targets, 40) })
-	t.Run("udp", func(t *testing.T) { harness.CheckUDP(t, socks, s.targets, harness.Full) })
+	harness.Part(t, "parallel", func(t testing.TB) { harness.CheckParallel(t, way, s.targets, 40) })
+	harness.Part(t, "udp", func(t testing.TB) { harness.CheckUDP(t, socks, s.targets, harness.Full) })
 	eventually(t, "the user's address is "+source, func() bool {
 		return slices.Equal(s.panel.Alive(nodeID, s.panel.Users()[0].ID), []string{source})
 	})
@@ -74,14 +74,10 @@ func TestHAProxyHTTP(t *testing.T) {
 		"mihomo/vless/ws":      {client: harness.Mihomo, road: harness.Road{Protocol: "vless", Transport: "ws"}, proxy: h1},
 	} {
 		cell.road.TLS = true
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cell.edit = trust
-			testBalanced(t, cell, harness.Loopback)
-		})
+		cell.edit = trust
+		harness.Cell(t, name, func(t testing.TB) { testBalanced(t, cell, harness.Loopback) })
 	}
-	t.Run("untrusted", func(t *testing.T) {
-		t.Parallel()
+	harness.Cell(t, "untrusted", func(t testing.TB) {
 		cell := balancedCell{client: harness.SingBox, road: harness.Road{Protocol: "vless", Transport: "http", TLS: true}, proxy: h2}
 		cell.edit = func(node harness.JSON) { node["trusted_proxies"] = []string{"192.0.2.0/24"} }
 		testBalanced(t, cell, harness.ProxyAddress)
@@ -95,16 +91,14 @@ func TestHAProxyUpgrade(t *testing.T) {
 	t.Parallel()
 	road := harness.Road{Protocol: "vless", Transport: "httpupgrade", TLS: true}
 	for _, client := range []string{harness.SingBox, harness.Xray, harness.Mihomo} {
-		t.Run(client, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, client, func(t testing.TB) {
 			testBalanced(t, balancedCell{
 				client: client, road: road,
 				proxy: harness.LoadBalancer{Mode: "tcp", Options: "send-proxy-v2"}, edit: trustHeader,
 			}, harness.Loopback)
 		})
 	}
-	t.Run("mode http", func(t *testing.T) {
-		t.Parallel()
+	harness.Cell(t, "mode http", func(t testing.TB) {
 		_, front := harness.StartHAProxy(t, harness.LoadBalancer{Mode: "http"}, harness.FreePort(t))
 		conn, err := net.Dial("tcp", harness.Address(front))
 		if err != nil {
@@ -129,8 +123,7 @@ func TestHAProxyTCP(t *testing.T) {
 			"vmess/tcp":       {Protocol: "vmess"},
 			"trojan/grpc-tls": {Protocol: "trojan", Transport: "grpc", TLS: true},
 		} {
-			t.Run(version+"/"+name, func(t *testing.T) {
-				t.Parallel()
+			harness.Cell(t, version+"/"+name, func(t testing.TB) {
 				testBalanced(t, balancedCell{
 					client: harness.SingBox, road: road, inTLS: road.TLS,
 					proxy: harness.LoadBalancer{Mode: "tcp", Options: option + " check check-send-proxy inter 500ms"},

@@ -14,14 +14,11 @@ import (
 func TestPanelUsers(t *testing.T) {
 	t.Parallel()
 	for name, cell := range panelCells() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			testPanelUsers(t, cell)
-		})
+		harness.Cell(t, name, func(t testing.TB) { testPanelUsers(t, cell) })
 	}
 }
 
-func testPanelUsers(t *testing.T, cell panelCell) {
+func testPanelUsers(t testing.TB, cell panelCell) {
 	s := newSite(t, cell.road, 3, nil)
 	s.mux = cell.mux
 	s.start(t)
@@ -53,8 +50,7 @@ func testPanelUsers(t *testing.T, cell panelCell) {
 func TestPanelBilling(t *testing.T) {
 	t.Parallel()
 	for name, cell := range panelCells() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, name, func(t testing.TB) {
 			s := newSite(t, cell.road, 2, nil)
 			s.mux = cell.mux
 			p := s.start(t)
@@ -73,7 +69,7 @@ func TestPanelBilling(t *testing.T) {
 }
 
 // move makes traffic of both users through a client and returns what the panel must be told.
-func (s *site) move(t *testing.T, c *harness.Client) map[int]paneltest.Traffic {
+func (s *site) move(t testing.TB, c *harness.Client) map[int]paneltest.Traffic {
 	t.Helper()
 	want := make(map[int]paneltest.Traffic)
 	for id, size := range map[int]int64{1: 1 << 20, 2: 123_457} {
@@ -84,10 +80,13 @@ func (s *site) move(t *testing.T, c *harness.Client) map[int]paneltest.Traffic {
 	return want
 }
 
-// billed wants the panel's books to become exactly want. A report too many shows in the call after
-// the final report.
-func (s *site) billed(t *testing.T, when string, want map[int]paneltest.Traffic) {
+// billed wants the panel's books to become exactly want, which no repetition forgives, unless the moving
+// itself has failed. A report too many shows in the call after the final report.
+func (s *site) billed(t testing.TB, when string, want map[int]paneltest.Traffic) {
 	t.Helper()
+	if t.Failed() {
+		t.FailNow()
+	}
 	same := func() bool {
 		got := s.panel.TrafficOf(nodeID)
 		for id, w := range want {
@@ -104,6 +103,7 @@ func (s *site) billed(t *testing.T, when string, want map[int]paneltest.Traffic)
 		select {
 		case <-tick.C:
 		case <-deadline:
+			harness.Unforgivable(t)
 			t.Fatalf("%s: the panel was told %v, want %v", when, s.panel.TrafficOf(nodeID), want)
 		}
 	}
@@ -112,6 +112,10 @@ func (s *site) billed(t *testing.T, when string, want map[int]paneltest.Traffic)
 // TestPanelFinalReport stops heki before any regular report: SIGTERM alone must bring the bytes.
 func TestPanelFinalReport(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testPanelFinalReport)
+}
+
+func testPanelFinalReport(t testing.TB) {
 	s := newSite(t, harness.Road{Protocol: "vless"}, 2, func(config harness.JSON) {
 		config["panels"].([]harness.JSON)[0]["report_interval"] = "1h"
 	})
@@ -134,9 +138,11 @@ func TestPanelFinalReport(t *testing.T) {
 	up, down := open.bytes.Load(), open.bytes.Load()
 	t.Logf("user 1: billed %v; the open flow had moved %d up and %d down", got, up, down)
 	if got.Up < want[1].Up+up || got.Down < want[1].Down+down || got.Up > want[1].Up+up+4000 || got.Down > want[1].Down+down+4000 {
+		harness.Unforgivable(t)
 		t.Errorf("user 1: billed %v, want %v and the open flow's %d up, %d down (one message more at most)", got, want[1], up, down)
 	}
 	if got := s.panel.Traffic(nodeID, 2); got != want[2] {
+		harness.Unforgivable(t)
 		t.Errorf("user 2: billed %v, want %v", got, want[2])
 	}
 }
@@ -145,6 +151,10 @@ func TestPanelFinalReport(t *testing.T) {
 // reports once the panel is back.
 func TestPanelDownAtStart(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testPanelDownAtStart)
+}
+
+func testPanelDownAtStart(t testing.TB) {
 	s := newSite(t, harness.Road{Protocol: "trojan", TLS: true}, 2, nil)
 	s.start(t).Stop() // leaves a snapshot
 	s.panel.Down()
@@ -175,8 +185,7 @@ func TestPanelFailures(t *testing.T) {
 		{paneltest.ServerError(false), false}, // ambiguous, not booked: on_ambiguous is hold
 		{paneltest.BadGateway(), false},
 	} {
-		t.Run(tt.fault.String(), func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, tt.fault.String(), func(t testing.TB) {
 			s := newSite(t, harness.Road{Protocol: "vless"}, 2, func(config harness.JSON) {
 				config["panels"].([]harness.JSON)[0]["report_interval"] = "1h"
 			})
@@ -207,6 +216,10 @@ func TestPanelFailures(t *testing.T) {
 // of the good one suffers.
 func TestPanelBadNode(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testPanelBadNode)
+}
+
+func testPanelBadNode(t testing.TB) {
 	s := newSite(t, harness.Road{Protocol: "vless"}, 2, func(config harness.JSON) {
 		entry := config["panels"].([]harness.JSON)[0]
 		entry["nodes"] = append(entry["nodes"].([]harness.JSON), harness.JSON{"id": 2}, harness.JSON{"id": 3})
@@ -228,6 +241,10 @@ func TestPanelBadNode(t *testing.T) {
 // there, the old connection lives on.
 func TestPanelNodeChange(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testPanelNodeChange)
+}
+
+func testPanelNodeChange(t testing.TB) {
 	s := newSite(t, harness.Road{Protocol: "vless"}, 1, nil)
 	p := s.start(t)
 	kept := startFlow(t, s.client(t, harness.SingBox).Socks("1"), s.targets.TCP)

@@ -34,7 +34,7 @@ type bill struct {
 	node, user   int
 }
 
-func newFleet(t *testing.T, panel *paneltest.Panel, entry harness.JSON) *fleet {
+func newFleet(t testing.TB, panel *paneltest.Panel, entry harness.JSON) *fleet {
 	t.Helper()
 	server, err := paneltest.Start(panel)
 	if err != nil {
@@ -60,7 +60,7 @@ func (f *fleet) serve(row paneltest.Node) {
 func (f *fleet) next() int { return len(f.nodes) + 1 }
 
 // add has a node of road, which edit may change, and sing-box clients of it.
-func (f *fleet) add(t *testing.T, road harness.Road, edit func(n *paneltest.Node, lane *harness.Lane, u paneltest.User)) {
+func (f *fleet) add(t testing.TB, road harness.Road, edit func(n *paneltest.Node, lane *harness.Lane, u paneltest.User)) {
 	t.Helper()
 	port := harness.FreePort(t)
 	row := rowOf(road, f.next(), port)
@@ -83,7 +83,7 @@ func (f *fleet) lane(client string, lane harness.Lane, node, user int) {
 }
 
 // start runs heki, and clients with all lanes.
-func (f *fleet) start(t *testing.T) (p *harness.Process, clients map[string]*harness.Client) {
+func (f *fleet) start(t testing.TB) (p *harness.Process, clients map[string]*harness.Client) {
 	t.Helper()
 	cert := harness.NewCertificate(t)
 	tls := harness.JSON{"certificate_path": cert.CertPath, "key_path": cert.KeyPath}
@@ -107,13 +107,13 @@ func (f *fleet) start(t *testing.T) (p *harness.Process, clients map[string]*har
 }
 
 // run serves, moves bytes and looks at the panel's books.
-func (f *fleet) run(t *testing.T) {
+func (f *fleet) run(t testing.TB) {
 	t.Helper()
 	targets := harness.StartTargets(t)
 	p, clients := f.start(t)
 	want := make(map[int]map[int]paneltest.Traffic)
 	for i, b := range f.bills {
-		t.Run(b.lane, func(t *testing.T) {
+		harness.Part(t, b.lane, func(t testing.TB) {
 			up, down := harness.Bill(t, clients[b.client].Socks(b.lane), targets, int64(100_000+i))
 			if want[b.node] == nil {
 				want[b.node] = make(map[int]paneltest.Traffic)
@@ -122,9 +122,13 @@ func (f *fleet) run(t *testing.T) {
 			want[b.node][b.user] = paneltest.Traffic{Up: sum.Up + up, Down: sum.Down + down}
 		})
 	}
+	if t.Failed() {
+		return
+	}
 	p.Stop()
 	for _, node := range slices.Sorted(maps.Keys(want)) {
 		if got := f.panel.TrafficOf(node); !maps.Equal(got, want[node]) {
+			harness.Unforgivable(t)
 			t.Errorf("node %d: the panel was told %v, want %v", node, got, want[node])
 		}
 	}
@@ -160,7 +164,7 @@ func simpleObfs(n *paneltest.Node, _ *harness.Lane, _ paneltest.User) {
 }
 
 // overReality is VLESS with REALITY and Vision. The row names the target, as all panels but XBoard do.
-func (f *fleet) overReality(t *testing.T) {
+func (f *fleet) overReality(t testing.TB) {
 	t.Helper()
 	f.add(t, harness.Road{Protocol: "vless", Reality: f.reality}, func(n *paneltest.Node, lane *harness.Lane, u paneltest.User) {
 		withVision(n, lane, u)
@@ -169,7 +173,7 @@ func (f *fleet) overReality(t *testing.T) {
 }
 
 // modern adds what the panels of the v2board family that are developed further have all.
-func (f *fleet) modern(t *testing.T) {
+func (f *fleet) modern(t testing.TB) {
 	t.Helper()
 	for _, road := range []harness.Road{vmessWS, vmessWSTLS, vmessGRPC, trojanRoad, trojanGRPC, trojanWSTLS, ssAEAD, ss2022, anyTLSRoad, hysteria2Road} {
 		f.add(t, road, nil)
@@ -187,23 +191,20 @@ func (f *fleet) modern(t *testing.T) {
 func TestPanels(t *testing.T) {
 	t.Parallel()
 	for name, version := range map[string]int{"v2": 2, "v1": 1} {
-		t.Run("xboard-"+name, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, "xboard-"+name, func(t testing.TB) {
 			f := newFleet(t, paneltest.New("the token of the test"), harness.JSON{"type": "xboard", "api_version": version})
 			f.modern(t)
 			f.add(t, harness.Road{Protocol: "vless", Transport: "httpupgrade", TLS: true}, nil)
 			f.add(t, harness.Road{Protocol: "trojan", Reality: f.reality}, nil)
 			f.run(t)
 		})
-		t.Run("xiaov2board-"+name, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, "xiaov2board-"+name, func(t testing.TB) {
 			f := newFleet(t, paneltest.NewXiaoV2board("the token of the test"), harness.JSON{"type": "xiaov2board", "api_version": version})
 			f.modern(t)
 			f.run(t)
 		})
 	}
-	t.Run("v2board", func(t *testing.T) {
-		t.Parallel()
+	harness.Cell(t, "v2board", func(t testing.TB) {
 		f := newFleet(t, paneltest.NewV2board("the token of the test"), harness.JSON{"type": "v2board"})
 		for _, road := range []harness.Road{{Protocol: "vmess"}, vmessWS, vmessWSTLS, vmessGRPC, {Protocol: "vmess", Transport: "http", TLS: true}, trojanRoad, ssAEAD, ss2022} {
 			f.add(t, road, nil)
@@ -212,8 +213,7 @@ func TestPanels(t *testing.T) {
 		f.run(t)
 	})
 	for name, legacy := range map[string]bool{"modern": false, "legacy": true} {
-		t.Run("sspanel-"+name, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, "sspanel-"+name, func(t testing.TB) {
 			f := newFleet(t, paneltest.NewSSPanel("the key of the test", legacy), harness.JSON{"type": "sspanel"})
 			for _, road := range []harness.Road{{Protocol: "vmess"}, vmessWS, vmessWSTLS, vmessGRPC, trojanRoad, trojanGRPC, {Protocol: "vless", TLS: true}} {
 				f.add(t, road, nil)
@@ -229,7 +229,7 @@ func TestPanels(t *testing.T) {
 }
 
 // modernSSPanel has what only SSPanels of today have.
-func (f *fleet) modernSSPanel(t *testing.T) {
+func (f *fleet) modernSSPanel(t testing.TB) {
 	t.Helper()
 	f.add(t, trojanWSTLS, nil)
 	f.overReality(t)
@@ -240,7 +240,7 @@ func (f *fleet) modernSSPanel(t *testing.T) {
 }
 
 // ownPorts is a node on which each user has a port and a method.
-func (f *fleet) ownPorts(t *testing.T, methods ...string) {
+func (f *fleet) ownPorts(t testing.TB, methods ...string) {
 	t.Helper()
 	id := f.next()
 	for i, method := range methods {
@@ -263,7 +263,7 @@ func (f *fleet) ownPorts(t *testing.T, methods ...string) {
 }
 
 // legacySSPanel has what only old SSPanels have: carriers, and rows of ShadowsocksR.
-func (f *fleet) legacySSPanel(t *testing.T) {
+func (f *fleet) legacySSPanel(t testing.TB) {
 	t.Helper()
 	f.add(t, harness.Road{Protocol: "vmess"}, func(n *paneltest.Node, lane *harness.Lane, _ paneltest.User) {
 		n.AlterID, lane.User.AlterID = 2, 2
@@ -278,7 +278,7 @@ func (f *fleet) legacySSPanel(t *testing.T) {
 }
 
 // carriers is a node whose users share the carriers' ports.
-func (f *fleet) carriers(t *testing.T, carriers ...paneltest.User) {
+func (f *fleet) carriers(t testing.TB, carriers ...paneltest.User) {
 	t.Helper()
 	id := f.next()
 	for i, c := range carriers {
@@ -311,6 +311,10 @@ func muHost(u paneltest.User) string {
 // and on a user's own: they live on, those ports take more, and the carrier is found at its new one.
 func TestPanelCarrierMoves(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testPanelCarrierMoves)
+}
+
+func testPanelCarrierMoves(t testing.TB) {
 	f := newFleet(t, paneltest.NewSSPanel("the key of the test", true), harness.JSON{"type": "sspanel", "sync_interval": interval.String()})
 	f.ownPorts(t, "rc4-md5", "aes-256-gcm")
 	f.panel.RemoveNode(1)

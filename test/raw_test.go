@@ -20,7 +20,7 @@ func rawRoads() map[string]harness.Road {
 }
 
 // startRaw starts a server for the road, changed by edit, and returns a client of it.
-func startRaw(t *testing.T, road harness.Road, edit func(inbound harness.JSON)) (harness.Raw, *harness.Process) {
+func startRaw(t testing.TB, road harness.Road, edit func(inbound harness.JSON)) (harness.Raw, *harness.Process) {
 	t.Helper()
 	cert := harness.NewCertificate(t)
 	port := harness.FreePort(t)

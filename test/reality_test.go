@@ -84,6 +84,10 @@ func testBrowsers(t *testing.T, client string, r *harness.Reality, names ...stri
 // TestRealityProbes looks at the server as those do who are no users: they see the target.
 func TestRealityProbes(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testRealityProbes)
+}
+
+func testRealityProbes(t testing.TB) {
 	road := harness.Road{Protocol: "vless", Reality: harness.StartReality(t)}
 	cert, port := road.Reality.Certificate, harness.FreePort(t)
 	p := harness.StartServer(t, road.Inbound(port, cert, harness.Users()))
@@ -94,7 +98,7 @@ func TestRealityProbes(t *testing.T) {
 		"curl HTTP/1.1": {"--cacert", cert.CAPath, "--http1.1"},
 		"curl TLS 1.2":  {"--cacert", cert.CAPath, "--tls-max", "1.2"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		harness.Part(t, name, func(t testing.TB) {
 			out, err := exec.Command("curl", append(args, "-sS", "-m", "20", "--resolve", resolve, url)...).CombinedOutput()
 			if err != nil || string(out) != harness.TargetPage {
 				t.Errorf("got %q, %v", out, err)
@@ -102,7 +106,7 @@ func TestRealityProbes(t *testing.T) {
 		})
 	}
 	for name, server := range map[string]string{"openssl": harness.ServerName, "openssl, another name": "other.example"} {
-		t.Run(name, func(t *testing.T) {
+		harness.Part(t, name, func(t testing.TB) {
 			cmd := exec.Command("openssl", "s_client", "-connect", harness.Address(port), "-servername", server, "-CAfile", cert.CAPath, "-ign_eof")
 			cmd.Stdin = strings.NewReader("GET / HTTP/1.0\r\n\r\n")
 			out, _ := cmd.CombinedOutput() // HTTP/1.0: the site closes
@@ -113,7 +117,7 @@ func TestRealityProbes(t *testing.T) {
 			}
 		})
 	}
-	t.Run("noise", func(t *testing.T) {
+	harness.Part(t, "noise", func(t testing.TB) {
 		noise := make([]byte, 700)
 		io.ReadFull(harness.Stream(11), noise)
 		for _, data := range [][]byte{noise, []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), {22, 3, 1, 0, 0}} {
@@ -127,7 +131,7 @@ func TestRealityProbes(t *testing.T) {
 }
 
 // askRaw returns all that the server at port answers to data and an end.
-func askRaw(t *testing.T, port uint16, data []byte) []byte {
+func askRaw(t testing.TB, port uint16, data []byte) []byte {
 	t.Helper()
 	conn, err := net.Dial("tcp", harness.Address(port))
 	if err != nil {
@@ -147,6 +151,10 @@ func askRaw(t *testing.T, port uint16, data []byte) []byte {
 // TestRealityReplay sends what a real client has sent once more: it meets the target.
 func TestRealityReplay(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testRealityReplay)
+}
+
+func testRealityReplay(t testing.TB) {
 	road := harness.Road{Protocol: "vless", Reality: harness.StartReality(t)}
 	cert, port, targets := road.Reality.Certificate, harness.FreePort(t), harness.StartTargets(t)
 	p := harness.StartServer(t, road.Inbound(port, cert, harness.Users()))

@@ -64,6 +64,10 @@ func TestReload(t *testing.T) {
 // TestPanelReload reloads an unchanged file: a panel node's connections live on and no byte is lost.
 func TestPanelReload(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testPanelReload)
+}
+
+func testPanelReload(t testing.TB) {
 	s := newSite(t, harness.Road{Protocol: "vless"}, 2, nil)
 	p := s.start(t)
 	kept := startFlow(t, s.client(t, harness.SingBox).Socks("1"), s.targets.TCP)

@@ -7,6 +7,7 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -264,27 +265,27 @@ func TestShadowsocksBilledApart(t *testing.T) {
 		"aead": {Protocol: "shadowsocks", Method: "chacha20-ietf-poly1305"},
 		"2022": {Protocol: "shadowsocks", Method: "2022-blake3-aes-128-gcm", PanelKeys: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, name, func(t testing.TB) {
 			s := newSite(t, road, 2, nil)
 			p := s.start(t)
 			users := s.panel.Users()
 			kinds := []string{harness.SingBox, harness.Mihomo}
 			want := make([]paneltest.Traffic, len(users))
-			t.Run("at once", func(t *testing.T) {
-				for i, u := range users {
-					lane := harness.Lane{Name: "user", User: account(u)}
-					socks := harness.StartClient(t, kinds[i], road, s.port, s.cert, lane).Socks(lane.Name)
-					t.Run(kinds[i], func(t *testing.T) {
-						t.Parallel()
+			var wg sync.WaitGroup
+			for i, u := range users {
+				lane := harness.Lane{Name: "user", User: account(u)}
+				socks := harness.StartClient(t, kinds[i], road, s.port, s.cert, lane).Socks(lane.Name)
+				wg.Go(func() {
+					harness.Part(t, kinds[i], func(t testing.TB) {
 						for round := range int64(3) {
 							up, down := harness.Bill(t, socks, s.targets, (4-round)<<20+int64(i))
 							want[i].Up += up
 							want[i].Down += down
 						}
 					})
-				}
-			})
+				})
+			}
+			wg.Wait()
 			books := make(map[int]paneltest.Traffic)
 			for i, u := range users {
 				books[u.ID] = want[i]

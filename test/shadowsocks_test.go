@@ -98,10 +98,7 @@ func TestShadowsocksLibev(t *testing.T) {
 		roads[method] = harness.Road{Protocol: "shadowsocks", Method: method}
 	}
 	for name, road := range roads {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			harness.Twice(t, func(t testing.TB) { testLibev(t, road) })
-		})
+		harness.Cell(t, name, func(t testing.TB) { testLibev(t, road) })
 	}
 }
 

@@ -35,7 +35,7 @@ type site struct {
 }
 
 // newSite makes a panel with users 1 to n and a heki configuration for it. Nothing of heki runs yet.
-func newSite(t *testing.T, road harness.Road, users int, edit func(config harness.JSON)) *site {
+func newSite(t testing.TB, road harness.Road, users int, edit func(config harness.JSON)) *site {
 	t.Helper()
 	panel, err := paneltest.Start(paneltest.New("token of the test"))
 	if err != nil {
@@ -101,7 +101,7 @@ func rowOf(road harness.Road, id int, port uint16) paneltest.Node {
 }
 
 // start runs heki until it serves the node.
-func (s *site) start(t *testing.T) *harness.Process {
+func (s *site) start(t testing.TB) *harness.Process {
 	t.Helper()
 	p := harness.Run(t, harness.Heki, s.path)
 	p.WaitInbound(t, s.road.Protocol, s.port)
@@ -114,7 +114,7 @@ func account(u paneltest.User) harness.User {
 }
 
 // client runs a real client with one lane per panel user, called by the user's id.
-func (s *site) client(t *testing.T, name string) *harness.Client {
+func (s *site) client(t testing.TB, name string) *harness.Client {
 	t.Helper()
 	var lanes []harness.Lane
 	for _, u := range s.panel.Users() {
@@ -157,7 +157,7 @@ func panelCells() map[string]panelCell {
 }
 
 // eventually polls until done says so, and fails the test after patience.
-func eventually(t *testing.T, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -172,7 +172,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 }
 
 // nextSync waits until heki has asked for the users once more, from the start.
-func (s *site) nextSync(t *testing.T) {
+func (s *site) nextSync(t testing.TB) {
 	t.Helper()
 	before := s.panel.Requests(paneltest.Users)
 	eventually(t, "next sync", func() bool { return s.panel.Requests(paneltest.Users) > before })
@@ -188,7 +188,7 @@ type flow struct {
 }
 
 // startFlow opens a flow and proves that it works before it returns.
-func startFlow(t *testing.T, way harness.Way, destination string) *flow {
+func startFlow(t testing.TB, way harness.Way, destination string) *flow {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -240,7 +240,7 @@ func (f *flow) run(conn harness.Duplex, first chan struct{}) error {
 }
 
 // finish ends the flow and returns what it moved each way, the command included in up.
-func (f *flow) finish(t *testing.T) (up, down int64) {
+func (f *flow) finish(t testing.TB) (up, down int64) {
 	t.Helper()
 	close(f.stop)
 	if err := <-f.ended; err != nil {
@@ -250,7 +250,7 @@ func (f *flow) finish(t *testing.T) (up, down int64) {
 }
 
 // alive wants the flow to move on.
-func (f *flow) alive(t *testing.T, what string) {
+func (f *flow) alive(t testing.TB, what string) {
 	t.Helper()
 	before := f.rounds.Load()
 	eventually(t, what+" goes on", func() bool {
@@ -265,7 +265,7 @@ func (f *flow) alive(t *testing.T, what string) {
 
 // cut wants all flows to end within a second of the sync after now. The target sees the end first:
 // Xray lets its own SOCKS side wait for up to two seconds more.
-func (s *site) cut(t *testing.T, flows ...*flow) {
+func (s *site) cut(t testing.TB, flows ...*flow) {
 	t.Helper()
 	s.nextSync(t)
 	deadline := time.After(time.Second)

@@ -19,10 +19,7 @@ var ssrLibevMethods = []string{
 // the host that is the user's.
 func TestShadowsocksRLibev(t *testing.T) {
 	for _, obfs := range []string{"plain", "simple_obfs_http", "simple_obfs_tls"} {
-		t.Run(obfs, func(t *testing.T) {
-			t.Parallel()
-			harness.Twice(t, func(t testing.TB) { testSSRLibev(t, obfs) })
-		})
+		harness.Cell(t, obfs, func(t testing.TB) { testSSRLibev(t, obfs) })
 	}
 }
 

@@ -207,7 +207,9 @@ func echoSSR(ctx context.Context, socks harness.Socks, destination string, size 
 
 // TestShadowsocksRModes has the three ways of sharing in one node, two users each: every stream belongs
 // to who it is.
-func TestShadowsocksRModes(t *testing.T) {
+func TestShadowsocksRModes(t *testing.T) { harness.Twice(t, testShadowsocksRModes) }
+
+func testShadowsocksRModes(t testing.TB) {
 	targets, cert := harness.StartTargets(t), harness.NewCertificate(t)
 	protocol := ssrPort{method: "aes-256-cfb", protocol: "auth_aes128_sha1", obfs: "plain", port: harness.FreePort(t)}
 	obfs := ssrPort{method: "chacha20-ietf", protocol: "origin", obfs: "http_simple", port: harness.FreePort(t)}
@@ -237,7 +239,7 @@ func TestShadowsocksRModes(t *testing.T) {
 	heki := harness.StartServer(t, in)
 	c := harness.StartClient(t, harness.Mihomo, harness.Road{Protocol: "ssr"}, protocol.port, cert, lanes...)
 	for _, l := range lanes[:8] {
-		t.Run(l.Name, func(t *testing.T) {
+		harness.Part(t, l.Name, func(t testing.TB) {
 			seen := len(heki.Log())
 			checkSSR(t, c.Socks(l.Name), targets, fmt.Sprint(l.Extra["obfs"]), small)
 			if l.Extra["obfs"] != "tls1.2_ticket_auth" {
@@ -254,12 +256,14 @@ func TestShadowsocksRModes(t *testing.T) {
 		})
 	}
 	for _, l := range lanes[8:] {
-		t.Run(l.Name, func(t *testing.T) { harness.CheckRefused(t, c.Socks(l.Name), targets) })
+		harness.Part(t, l.Name, func(t testing.TB) { harness.CheckRefused(t, c.Socks(l.Name), targets) })
 	}
 }
 
 // TestShadowsocksRSimpleObfs has Shadowsocks clients behind simple-obfs, whose host says who they are.
-func TestShadowsocksRSimpleObfs(t *testing.T) {
+func TestShadowsocksRSimpleObfs(t *testing.T) { harness.Twice(t, testShadowsocksRSimpleObfs) }
+
+func testShadowsocksRSimpleObfs(t testing.TB) {
 	var ports []ssrPort
 	var lanes []harness.Lane
 	for obfs, mode := range map[string]string{"simple_obfs_http": "http", "simple_obfs_tls": "tls"} {
@@ -286,7 +290,7 @@ func TestShadowsocksRSimpleObfs(t *testing.T) {
 	heki := harness.StartServer(t, in)
 	c := harness.StartClient(t, harness.Mihomo, harness.Road{Protocol: "ss"}, ports[0].port, cert, lanes...)
 	for i, l := range lanes {
-		t.Run(l.Name, func(t *testing.T) {
+		harness.Part(t, l.Name, func(t testing.TB) {
 			seen := len(heki.Log())
 			harness.CheckTCP(t, harness.Gentle{Way: c.Socks(l.Name)}, targets, 256<<10)
 			harness.CheckParallel(t, c.Socks(l.Name), targets, 10)

@@ -48,7 +48,9 @@ func TestVision(t *testing.T) {
 				t.Run("secure", func(t *testing.T) {
 					harness.Twice(t, func(t testing.TB) { testVisionSecure(t, client, road) })
 				})
-				t.Run("wrong", func(t *testing.T) { testVisionWrong(t, client, road) })
+				t.Run("wrong", func(t *testing.T) {
+					harness.Twice(t, func(t testing.TB) { testVisionWrong(t, client, road) })
+				})
 			})
 		}
 	}
@@ -84,7 +86,7 @@ func testVisionSecure(t testing.TB, client string, road harness.Road) {
 }
 
 // testVisionWrong lets clients ask for the flow that their user lacks, and for none where there is one.
-func testVisionWrong(t *testing.T, client string, road harness.Road) {
+func testVisionWrong(t testing.TB, client string, road harness.Road) {
 	targets, cert, port := harness.StartTargets(t), harness.NewCertificate(t), harness.FreePort(t)
 	p := harness.StartServer(t, road.Inbound(port, cert, visionUsers()))
 	users := visionUsers()
@@ -104,15 +106,12 @@ func TestPanelVision(t *testing.T) {
 	for _, client := range []string{harness.SingBox, harness.Xray, harness.Mihomo} {
 		for name, road := range map[string]harness.Road{"tls": {TLS: true}, "reality": {Reality: &harness.Reality{}}} {
 			road.Protocol = "vless"
-			t.Run(client+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				testPanelVision(t, client, road)
-			})
+			harness.Cell(t, client+"/"+name, func(t testing.TB) { testPanelVision(t, client, road) })
 		}
 	}
 }
 
-func testPanelVision(t *testing.T, client string, road harness.Road) {
+func testPanelVision(t testing.TB, client string, road harness.Road) {
 	s := newSite(t, road, 2, nil)
 	s.flow = vision
 	node := s.node()

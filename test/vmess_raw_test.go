@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,10 +123,11 @@ func TestVMessClock(t *testing.T) {
 func TestVMessMixed(t *testing.T) {
 	t.Parallel()
 	for name, road := range map[string]harness.Road{"tcp": {Protocol: "vmess"}, "ws": {Protocol: "vmess", Transport: "ws"}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		harness.Cell(t, name, func(t testing.TB) {
 			targets, port, users := harness.StartTargets(t), harness.FreePort(t), vmessUsers()
 			harness.StartServer(t, road.Inbound(port, nil, users))
+			var wg sync.WaitGroup
+			defer wg.Wait()
 			for _, c := range []struct {
 				client string
 				user   int
@@ -137,11 +139,12 @@ func TestVMessMixed(t *testing.T) {
 			} {
 				l := lane{Lane: harness.Lane{Name: "user", User: users[c.user], Security: "aes-128-gcm"}}
 				client := harness.StartClient(t, c.client, road, port, nil, l.Lane)
-				t.Run(c.client, func(t *testing.T) {
-					t.Parallel()
-					way := wayOf(c.client, road, l, client.Socks("user"))
-					harness.CheckTCP(t, way, targets, small)
-					t.Run("parallel", func(t *testing.T) { harness.CheckParallel(t, way, targets, 40) })
+				wg.Go(func() {
+					harness.Part(t, c.client, func(t testing.TB) {
+						way := wayOf(c.client, road, l, client.Socks("user"))
+						harness.CheckTCP(t, way, targets, small)
+						harness.Part(t, "parallel", func(t testing.TB) { harness.CheckParallel(t, way, targets, 40) })
+					})
 				})
 			}
 		})

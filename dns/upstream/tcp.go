@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,17 +14,24 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"heki/option"
 )
 
 const (
-	idleConns   = 4                // kept open
-	idleTimeout = 10 * time.Second // RFC 7766 §6.2.3: a few seconds
+	idleConns     = 4                // kept open
+	idleTimeout   = 10 * time.Second // RFC 7766 §6.2.3: a few seconds
+	secureConns   = 16               // of those that cost a handshake
+	secureTimeout = 30 * time.Second // no less than what servers allow
 )
 
-// tcp asks over TCP and keeps a few connections for the next queries.
+// tcp asks over TCP, or TLS upon it, and keeps a few connections for the next queries.
 type tcp struct {
-	at   *endpoint
-	idle time.Duration
+	at     *endpoint
+	idle   time.Duration
+	most   int         // idle connections
+	scheme string      // for errors
+	secure *tls.Config // nil without TLS
 
 	mu     sync.Mutex
 	free   []*freeConn // the last one is the youngest
@@ -34,7 +43,26 @@ type freeConn struct {
 	expire *time.Timer
 }
 
-func newTCP(e *endpoint) *tcp { return &tcp{at: e, idle: idleTimeout} }
+func newTCP(e *endpoint) *tcp {
+	return &tcp{at: e, idle: idleTimeout, most: idleConns, scheme: option.DNSTCP}
+}
+
+func newTLS(e *endpoint, roots *x509.CertPool) *tcp {
+	return &tcp{at: e, idle: secureTimeout, most: secureConns, scheme: option.DNSTLS, secure: tlsConfig(e, roots, "dot")}
+}
+
+func (t *tcp) dial(ctx context.Context) (net.Conn, error) {
+	raw, err := t.at.dial(ctx, "tcp")
+	if err != nil || t.secure == nil {
+		return raw, err
+	}
+	conn := tls.Client(raw, t.secure)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return conn, nil
+}
 
 // Lookup implements Server.
 func (t *tcp) Lookup(ctx context.Context, name string, ipv6 bool) (Answer, error) {
@@ -56,18 +84,17 @@ func (t *tcp) Close() error {
 }
 
 func (t *tcp) exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
-	out, err := q.Pack()
+	out, err := packPrefixed(q)
 	if err != nil {
 		return nil, err
 	}
-	out = append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(out)), uint16(len(out))), out...)
 	for {
 		conn := t.take()
 		reused := conn != nil
 		if !reused {
-			if conn, err = t.at.dial(ctx, "tcp"); err != nil {
+			if conn, err = t.dial(ctx); err != nil {
 				t.at.failed()
-				return nil, fmt.Errorf("tcp: %w", because(ctx, err))
+				return nil, fmt.Errorf("%s: %w", t.scheme, because(ctx, err))
 			}
 		}
 		reply, err := onConn(ctx, conn, out, q)
@@ -77,9 +104,29 @@ func (t *tcp) exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 		}
 		_ = conn.Close()
 		if !reused || ctx.Err() != nil { // a server may close an idle connection at any time
-			return nil, fmt.Errorf("tcp: %w", because(ctx, err))
+			return nil, fmt.Errorf("%s: %w", t.scheme, because(ctx, err))
 		}
 	}
+}
+
+// packPrefixed encodes q behind its length, which is how streams carry messages.
+func packPrefixed(q *dns.Msg) ([]byte, error) {
+	out, err := q.Pack()
+	if err != nil {
+		return nil, err
+	}
+	return append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(out)), uint16(len(out))), out...), nil
+}
+
+// readPrefixed reads one message, of at most 65535 bytes, behind its length.
+func readPrefixed(r io.Reader) ([]byte, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint16(head[:]))
+	_, err := io.ReadFull(r, b)
+	return b, err
 }
 
 func onConn(ctx context.Context, conn net.Conn, out []byte, q *dns.Msg) (*dns.Msg, error) {
@@ -88,12 +135,8 @@ func onConn(ctx context.Context, conn net.Conn, out []byte, q *dns.Msg) (*dns.Ms
 	if _, err := conn.Write(out); err != nil {
 		return nil, err
 	}
-	var head [2]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return nil, err
-	}
-	b := make([]byte, binary.BigEndian.Uint16(head[:]))
-	if _, err := io.ReadFull(conn, b); err != nil {
+	b, err := readPrefixed(conn)
+	if err != nil {
 		return nil, err
 	}
 	reply, err := parseReply(b, q)
@@ -120,7 +163,7 @@ func (t *tcp) take() net.Conn {
 func (t *tcp) put(conn net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || len(t.free) >= idleConns {
+	if t.closed || len(t.free) >= t.most {
 		_ = conn.Close()
 		return
 	}

@@ -1,18 +1,20 @@
-// Package upstream asks DNS servers for addresses: over UDP, over TCP, or through the system.
+// Package upstream asks DNS servers for addresses: over UDP, TCP, TLS, HTTPS, QUIC, HTTP/3, or through
+// the system.
 //
-// Source: RFC 1035, RFC 6891 (EDNS), RFC 7766 (TCP).
+// Source: RFC 1035, RFC 6891 (EDNS), RFC 7766 (TCP), RFC 7858 (TLS), RFC 8484 (HTTPS), RFC 9250 (QUIC).
 package upstream
 
 import (
 	"context"
-	"fmt"
-	"net"
+	"crypto/tls"
+	"crypto/x509"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"heki/option"
 )
 
 // Server answers for the addresses of one name in one family.
@@ -21,7 +23,7 @@ type Server interface {
 	// an answer, not an error. An error means that another server may know better; it is an
 	// *RcodeError when the server itself says so.
 	Lookup(ctx context.Context, name string, ipv6 bool) (Answer, error)
-	// Close ends idle connections. Lookups in flight end with their contexts.
+	// Close ends connections. Lookups should have ended, and none should come.
 	Close() error
 }
 
@@ -42,66 +44,46 @@ func (e *RcodeError) Error() string {
 	return "answered code " + strconv.Itoa(e.Rcode)
 }
 
-// Schemes of servers that later versions serve.
-var later = []string{"tls", "tcp-tls", "https", "quic", "h3"}
+// Finder finds the addresses of servers that are named by host. The error says why there is none.
+type Finder func(ctx context.Context, host string) ([]netip.Addr, error)
 
-const grammar = `must be "system", or an IP address or host with an optional port, after udp:// or tcp:// or nothing`
+// New makes the server that address names, as of option.ParseDNSAddress. It asks nobody. A server that
+// is named by host is looked up with find when it is asked, nil is the system. Certificates are checked
+// for the host or the address that is written.
+func New(address string, find Finder) (Server, error) { return build(address, find, nil) }
 
-// New makes the server that address names: system, 8.8.8.8, 8.8.8.8:553, [2001:db8::1]:53,
-// dns.google, and these after udp:// or tcp://. It asks nobody.
-func New(address string) (Server, error) {
-	if address == "system" {
+// build is New with the authorities to believe, nil for the system's.
+func build(address string, find Finder, roots *x509.CertPool) (Server, error) {
+	a, err := option.ParseDNSAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	if a.Scheme == option.DNSSystem {
 		return newSystem(), nil
 	}
-	scheme, rest, ok := strings.Cut(address, "://")
-	if !ok {
-		scheme, rest = "udp", address
-	}
-	for _, name := range later {
-		if scheme == name {
-			return nil, fmt.Errorf("is %q, %s:// is not served by this version; %s", address, scheme, grammar)
-		}
-	}
-	e, ok := parseEndpoint(strings.TrimSuffix(rest, "/"))
-	switch {
-	case !ok:
-	case scheme == "udp":
-		return newUDP(e), nil
-	case scheme == "tcp":
+	e := newEndpoint(a, find)
+	switch a.Scheme {
+	case option.DNSTCP:
 		return newTCP(e), nil
+	case option.DNSTLS:
+		return newTLS(e, roots), nil
+	case option.DNSHTTPS:
+		return newHTTPS(e, a.Path, roots), nil
+	case option.DNSQUIC:
+		return newDoQ(e, roots), nil
+	case option.DNSH3:
+		return newH3(e, a.Path, roots), nil
 	}
-	return nil, fmt.Errorf("is %q, %s", address, grammar)
+	return newUDP(e), nil
 }
 
-const defaultPort = 53
-
-// parseEndpoint reads host, host:port, an IPv6 address, or one in brackets with a port.
-func parseEndpoint(s string) (*endpoint, bool) {
-	bare := s
-	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
-		bare = s[1 : len(s)-1]
+// tlsConfig is for servers that must show a certificate for what e is called.
+func tlsConfig(e *endpoint, roots *x509.CertPool, alpn string) *tls.Config {
+	return &tls.Config{
+		ServerName:         e.name(),
+		RootCAs:            roots,
+		MinVersion:         tls.VersionTLS12,
+		NextProtos:         []string{alpn},
+		ClientSessionCache: tls.NewLRUClientSessionCache(idleConns),
 	}
-	if addr, err := netip.ParseAddr(bare); err == nil {
-		return &endpoint{addr: addr, port: defaultPort}, true
-	}
-	host, port := s, uint16(defaultPort)
-	if strings.Contains(s, ":") {
-		var text string
-		var err error
-		if host, text, err = net.SplitHostPort(s); err != nil {
-			return nil, false
-		}
-		n, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || n == 0 {
-			return nil, false
-		}
-		port = uint16(n)
-	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return &endpoint{addr: addr, port: port}, true
-	}
-	if _, ok := dns.IsDomainName(host); !ok || host == "" || strings.ContainsAny(host, " /\\@%?#:") {
-		return nil, false
-	}
-	return &endpoint{host: host, port: port}, true
 }

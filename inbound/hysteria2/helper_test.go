@@ -157,7 +157,7 @@ func dialTo(t testing.TB, to net.Addr, obfs *option.Hysteria2Obfs) *client {
 		}
 	}
 	tr := &quic.Transport{Conn: conn}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c, err := tr.Dial(ctx, to, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, &quic.Config{EnableDatagrams: true})
 	if err != nil {
@@ -221,7 +221,7 @@ func (c *client) open(to string) (*quic.Stream, hysteria2.Response) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	_ = s.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = s.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := s.Write(hysteria2.AppendRequest(nil, hysteria2.Request{Destination: M.ParseSocksaddr(to), Padding: 100})); err != nil {
 		c.t.Fatal(err)
 	}

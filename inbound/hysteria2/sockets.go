@@ -85,41 +85,19 @@ func newSockets(conns []*net.UDPConn, password string) (*sockets, error) {
 		return nil, err
 	}
 	for _, socket := range s.all {
-		s.loops.Go(func() { s.loop(socket) })
+		s.loops.Go(func() {
+			netio.Receive(socket, s.stop, func(batch *netio.Batch) bool {
+				select {
+				case s.batches <- received{socket, batch}:
+					return true
+				case <-s.stop:
+					batch.Put()
+					return false
+				}
+			})
+		})
 	}
 	return s, nil
-}
-
-// loop receives on one socket. It holds no buffer while it waits.
-func (s *sockets) loop(socket *netio.PacketSocket) {
-	const first, most = 5 * time.Millisecond, time.Second
-	pause := first
-	r, err := netio.NewBatchReader(socket.UDPConn)
-	if err != nil {
-		return // the socket is closed
-	}
-	for {
-		batch, err := r.Read()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			select {
-			case <-time.After(pause):
-			case <-s.stop:
-				return
-			}
-			pause = min(2*pause, most)
-			continue
-		}
-		pause = first
-		select {
-		case s.batches <- received{socket, batch}:
-		case <-s.stop:
-			batch.Put()
-			return
-		}
-	}
 }
 
 // ReadFrom implements net.PacketConn. What is no datagram of a client is passed over without a word.

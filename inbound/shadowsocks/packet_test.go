@@ -110,7 +110,7 @@ type talker struct {
 func newTalker(c client, user int, session uint64) *talker {
 	k := &talker{c: c, user: user}
 	if c.modern > 0 {
-		k.seal = ss2022.NewClientSealer(c.modern, c.named(), c.key(user), session, rand.Reader)
+		k.seal = ss2022.NewClientSealer(c.chain(user), session, rand.Reader)
 		k.header = ss2022.NewPacketKey(c.modern, c.key(user), false)
 		return k
 	}

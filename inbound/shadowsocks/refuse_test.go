@@ -40,7 +40,7 @@ func TestRefusalsLookAlike(t *testing.T) {
 func testRefusals(t *testing.T, c client) {
 	s := inboundtest.Start(t, c.protocol(), option.Stream{}, 1)
 	request := func(c client, user int) []byte {
-		b, _ := c.request(c.account(user), destination, []byte("hello"))
+		b := c.request(c.account(user), destination, []byte("hello"))
 		return b
 	}
 	flip := func(b []byte, i int) []byte {
@@ -65,9 +65,9 @@ func testRefusals(t *testing.T, c client) {
 		old, early := c, c
 		old.at, early.at = someTime.Add(-31*time.Second), someTime.Add(31*time.Second)
 		cases["31 s late"], cases["31 s early"] = request(old, 0), request(early, 0)
-		cases["cut in the header"] = request(c, 0)[:c.modern.RequestSize(c.named() != nil)+5]
+		cases["cut in the header"] = request(c, 0)[:c.modern.RequestSize(c.named())+5]
 		cases["changed header"] = flip(request(c, 0), last)
-		if c.named() != nil {
+		if c.named() {
 			cases["wrong identity"] = flip(request(c, 0), c.modern.KeySize()+3)
 		}
 	} else {
@@ -95,7 +95,8 @@ func testRefusals(t *testing.T, c client) {
 // sealed is a stream of the first user that begins with text instead of an address.
 func (c client) sealed(text string) []byte {
 	rec := new(recorder)
-	conn := shadowsocks.NewClientConn(netio.NewConn(rec), c.classic, shadowsocks.NewKey(c.classic, c.account(0).Password), random(c.classic.KeySize()), nil)
+	key := shadowsocks.NewKey(c.classic, c.account(0).Password)
+	conn := shadowsocks.NewServerConn(netio.NewConn(rec), c.classic, key, nil, random(c.classic.KeySize()), nil) // whose writes have no address
 	_, _ = conn.Write([]byte(text))
 	return rec.b
 }
@@ -134,7 +135,7 @@ func TestClockOffIsServed(t *testing.T) {
 func TestReplayOutlivesTheInbound(t *testing.T) {
 	c := client{classic: shadowsocks.AES128GCM}
 	m := NewMemory()
-	first, _ := c.request(c.account(0), destination, nil)
+	first := c.request(c.account(0), destination, nil)
 	for i, want := range []error{nil, errReplay, errReplay} {
 		in := newTestInbound(t, c, m, 3)
 		classic, _ := in.(*classic)

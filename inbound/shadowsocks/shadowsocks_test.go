@@ -16,7 +16,6 @@ import (
 	"heki/inbound"
 	"heki/inbound/inboundtest"
 	"heki/internal/netio"
-	"heki/internal/protocol/address"
 	"heki/internal/protocol/shadowsocks"
 	"heki/internal/protocol/ss2022"
 	"heki/option"
@@ -80,12 +79,15 @@ func (c client) options(s option.Stream) *option.Shadowsocks {
 	return o
 }
 
-// named is the server's key, as clients that name themselves use it.
-func (c client) named() []byte {
-	if c.single || !c.modern.MultiUser() {
-		return nil
+// named says that clients name themselves.
+func (c client) named() bool { return !c.single && c.modern.MultiUser() }
+
+// chain is the keys of a user, after the server's where clients name themselves with it.
+func (c client) chain(user int) *ss2022.Chain {
+	if c.named() {
+		return ss2022.NewChain(c.modern, key(c.modern, serverKey), c.key(user))
 	}
-	return key(c.modern, serverKey)
+	return ss2022.NewChain(c.modern, c.key(user))
 }
 
 func (c client) unix() int64 {
@@ -95,19 +97,19 @@ func (c client) unix() int64 {
 	return c.at.Unix()
 }
 
-// request is a first flight with payload.
-func (c client) request(a adapter.Account, dst M.Socksaddr, payload []byte) ([]byte, *ss2022.Request) {
+// conn is the client's end on conn.
+func (c client) conn(a adapter.Account, dst M.Socksaddr, conn net.Conn) *shadowsocks.Conn {
 	if c.modern > 0 {
-		padding := 0
-		if len(payload) == 0 {
-			padding = 7
-		}
-		return ss2022.SealRequest(nil, c.modern, c.named(), c.key(number(a)), random(c.modern.KeySize()), c.unix(), dst, padding, payload)
+		return ss2022.NewClientConn(netio.NewConn(conn), c.chain(number(a)), random(c.modern.KeySize()), dst, 7, c.unix, nil)
 	}
-	rec := &recorder{}
-	conn := shadowsocks.NewClientConn(netio.NewConn(rec), c.classic, shadowsocks.NewKey(c.classic, a.Password), random(c.classic.KeySize()), nil)
-	_, _ = conn.Write(append(address.AppendS(nil, dst), payload...))
-	return rec.b, nil
+	return shadowsocks.NewClientConn(netio.NewConn(conn), c.classic, shadowsocks.NewKey(c.classic, a.Password), random(c.classic.KeySize()), dst, nil)
+}
+
+// request is a first flight with payload.
+func (c client) request(a adapter.Account, dst M.Socksaddr, payload []byte) []byte {
+	rec := new(recorder)
+	_, _ = c.conn(a, dst, rec).Write(payload)
+	return rec.b
 }
 
 // recorder keeps what is written.
@@ -122,68 +124,12 @@ func (r *recorder) Write(p []byte) (int, error) {
 }
 
 func (c client) header(a adapter.Account, dst net.Addr) []byte {
-	b, _ := c.request(a, M.SocksaddrFromNet(dst), nil)
-	return b
+	return c.request(a, M.SocksaddrFromNet(dst), nil)
 }
 
 // stream is the client's end over conn.
 func (c client) stream(a adapter.Account, dst net.Addr, conn inboundtest.Conn) inboundtest.Conn {
-	to := M.SocksaddrFromNet(dst)
-	if c.modern > 0 {
-		return &modernStream{Conn: conn, c: c, a: a, dst: to, sent: make(chan struct{})}
-	}
-	s := shadowsocks.NewClientConn(netio.NewConn(conn), c.classic, shadowsocks.NewKey(c.classic, a.Password), random(c.classic.KeySize()), nil)
-	return &classicStream{Conn: s, address: address.AppendS(nil, to)}
-}
-
-// classicStream puts the address before what is written first.
-type classicStream struct {
-	*shadowsocks.Conn
-	address []byte
-}
-
-func (s *classicStream) Write(p []byte) (int, error) {
-	if s.address == nil {
-		return s.Conn.Write(p)
-	}
-	_, err := s.Conn.Write(append(s.address, p...))
-	s.address = nil
-	return len(p), err
-}
-
-// modernStream sends the request with what is written first.
-type modernStream struct {
-	inboundtest.Conn
-	c    client
-	a    adapter.Account
-	dst  M.Socksaddr
-	conn *shadowsocks.Conn
-	sent chan struct{} // closed once conn is there
-}
-
-func (s *modernStream) Write(p []byte) (int, error) {
-	select {
-	case <-s.sent:
-		return s.conn.Write(p)
-	default:
-	}
-	first := p[:min(len(p), 10_000)]
-	b, r := s.c.request(s.a, s.dst, first)
-	s.conn = ss2022.NewClientConn(netio.NewConn(s.Conn), s.c.modern, s.c.key(number(s.a)), r, s.c.unix, nil)
-	close(s.sent)
-	if _, err := s.Conn.Write(b); err != nil {
-		return 0, err
-	}
-	if len(first) == len(p) {
-		return len(p), nil
-	}
-	n, err := s.conn.Write(p[len(first):])
-	return len(first) + n, err
-}
-
-func (s *modernStream) Read(p []byte) (int, error) {
-	<-s.sent
-	return s.conn.Read(p)
+	return c.conn(a, M.SocksaddrFromNet(dst), conn)
 }
 
 // protocol is for the conformance suite.
@@ -197,7 +143,7 @@ func (c client) protocol() inboundtest.Protocol {
 		Stream:   c.stream,
 	}
 	if c.modern > 0 {
-		p.FirstRead = c.modern.RequestSize(c.named() != nil)
+		p.FirstRead = c.modern.RequestSize(c.named())
 	}
 	if !c.at.IsZero() {
 		p.Now = func() time.Time { return c.at }

@@ -6,16 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
-	"time"
 
-	"github.com/sagernet/sing/common/control"
 	N "github.com/sagernet/sing/common/network"
 
 	"heki/adapter"
 	"heki/constant"
 	"heki/option"
 	"heki/outbound"
+	"heki/outbound/internal/dialer"
 )
 
 // bindInbound is the "bind" that leaves from the address the client came in on.
@@ -25,11 +23,8 @@ const bindInbound = "inbound"
 type Outbound struct {
 	tag      string
 	resolver adapter.Resolver
-	control  control.Func
-	timeout  time.Duration
-	mptcp    bool
-	inbound  bool       // leave from md.Local
-	v4, v6   netip.Addr // fixed source addresses; invalid: the system's choice
+	dialer   *dialer.Dialer
+	inbound  bool // leave from md.Local
 }
 
 // Register adds the type to r.
@@ -37,53 +32,25 @@ func Register(r *outbound.Registry) { outbound.Register(r, constant.TypeDirect, 
 
 // New builds the outbound.
 func New(env outbound.Env, tag string, o *option.Direct) (adapter.Outbound, error) {
-	d := &Outbound{
-		tag: tag, resolver: env.Resolver,
-		timeout: time.Duration(o.ConnectTimeout), mptcp: o.TCPMultiPath,
-	}
-	if d.timeout == 0 {
-		d.timeout = constant.DialTimeout
-	}
-	iface := o.BindInterface
+	d := &Outbound{tag: tag, resolver: env.Resolver, inbound: o.Bind == bindInbound}
+	dial := o.Dial
 	switch addr, err := netip.ParseAddr(o.Bind); {
-	case o.Bind == bindInbound:
-		d.inbound = true
-	case err == nil:
-		d.setSource(addr)
-	case o.Bind != "":
-		iface = o.Bind
-	}
-	for _, text := range []string{o.Inet4BindAddress, o.Inet6BindAddress} {
-		if text == "" {
-			continue
+	case o.Bind == bindInbound, o.Bind == "":
+	case err != nil:
+		if _, err := net.InterfaceByName(o.Bind); err != nil {
+			return nil, fmt.Errorf("bind: %q is neither \"inbound\", an address nor an interface of this machine", o.Bind)
 		}
-		addr, err := netip.ParseAddr(text)
-		if err != nil {
-			return nil, fmt.Errorf("bind address: %w", err)
-		}
-		d.setSource(addr)
+		dial.BindInterface = o.Bind
+	case addr.Unmap().Is4():
+		dial.Inet4BindAddress = addr.Unmap().String()
+	default:
+		dial.Inet6BindAddress = addr.String()
 	}
-	if iface != "" {
-		if _, err := net.InterfaceByName(iface); err != nil {
-			return nil, fmt.Errorf("bind: %q is neither \"inbound\", an address nor an interface of this machine", iface)
-		}
-		d.control = control.Append(d.control, control.BindToInterface(nil, iface, -1))
-	}
-	if o.TCPFastOpen {
-		d.control = control.Append(d.control, fastOpen)
-	}
-	if o.RoutingMark != 0 {
-		d.control = control.Append(d.control, control.RoutingMark(o.RoutingMark))
+	var err error
+	if d.dialer, err = dialer.New(&dial); err != nil {
+		return nil, err
 	}
 	return d, nil
-}
-
-func (o *Outbound) setSource(addr netip.Addr) {
-	if addr = addr.Unmap(); addr.Is4() {
-		o.v4 = addr
-		return
-	}
-	o.v6 = addr
 }
 
 // Tag implements adapter.Outbound.
@@ -99,13 +66,11 @@ func (o *Outbound) Dial(ctx context.Context, md *adapter.Metadata) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	port := md.Destination.Port
-	if len(addrs) == 1 {
-		return o.dialOne(ctx, md, netip.AddrPortFrom(addrs[0], port))
+	var from netip.Addr
+	if o.inbound {
+		from = md.Local.Addr().Unmap()
 	}
-	return race(ctx, addrs, func(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-		return o.dialOne(ctx, md, netip.AddrPortFrom(addr, port))
-	})
+	return o.dialer.Dial(ctx, addrs, md.Destination.Port, from)
 }
 
 // addresses returns what can be dialled from the source address in force.
@@ -135,45 +100,14 @@ func (o *Outbound) addresses(ctx context.Context, md *adapter.Metadata) ([]netip
 	return same, nil
 }
 
-// source returns the local address to leave from towards an address of that family.
-func (o *Outbound) source(md *adapter.Metadata, v4 bool) netip.Addr {
-	if local := md.Local.Addr().Unmap(); o.inbound && local.IsValid() && local.Is4() == v4 {
-		return local
-	}
-	if v4 {
-		return o.v4
-	}
-	return o.v6
-}
-
-func (o *Outbound) dialOne(ctx context.Context, md *adapter.Metadata, dst netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{Timeout: o.timeout, KeepAlive: 30 * time.Second}
-	if o.control != nil {
-		d.Control = func(network, address string, c syscall.RawConn) error { return o.control(network, address, c) }
-	}
-	if src := o.source(md, dst.Addr().Is4()); src.IsValid() {
-		d.LocalAddr = &net.TCPAddr{IP: src.AsSlice()}
-	}
-	d.SetMultipathTCP(o.mptcp)
-	return d.DialContext(ctx, "tcp", dst.String())
-}
-
 // ListenPacket implements adapter.Outbound: one unconnected socket of both families where the
 // machine has both, so that every peer sees one mapping (full cone).
 func (o *Outbound) ListenPacket(ctx context.Context, md *adapter.Metadata) (N.PacketConn, error) {
-	lc := net.ListenConfig{}
-	if o.control != nil {
-		lc.Control = func(network, address string, c syscall.RawConn) error { return o.control(network, address, c) }
-	}
-	network, host := "udp", ""
-	if src := o.packetSource(md); src.IsValid() {
-		host = src.String()
-	}
-	c, err := lc.ListenPacket(ctx, network, net.JoinHostPort(host, "0"))
+	c, err := o.dialer.ListenPacket(ctx, o.packetSource(md))
 	if err != nil {
 		return nil, err
 	}
-	return newPacketConn(c.(*net.UDPConn), o.resolver, md)
+	return newPacketConn(c, o.resolver, md)
 }
 
 // packetSource picks the source for a whole session: the family of its first destination.
@@ -182,10 +116,10 @@ func (o *Outbound) packetSource(md *adapter.Metadata) netip.Addr {
 		return md.Local.Addr().Unmap()
 	}
 	if dst := md.Destination.Addr; dst.IsValid() {
-		return o.source(md, dst.Unmap().Is4())
+		return o.dialer.Source(dst.Unmap().Is4())
 	}
-	if o.v4.IsValid() {
-		return o.v4
+	if v4 := o.dialer.Source(true); v4.IsValid() {
+		return v4
 	}
-	return o.v6
+	return o.dialer.Source(false)
 }

@@ -1,6 +1,10 @@
 package rule
 
-import "fmt"
+import (
+	"fmt"
+
+	"heki/adapter"
+)
 
 // Action is what becomes of a connection.
 type Action uint8
@@ -36,9 +40,11 @@ const (
 type Decision struct {
 	Action    Action
 	By        Section
-	Outbound  string // tag, for ActionRoute
-	Index     int    // line of the audit list, or entry of the rules or the panel's rules
-	PanelRule int64  // PanelRule.ID
+	Outbound  string           // tag, for ActionRoute
+	Via       adapter.Outbound // what the tag means; nil: the configuration's outbound
+	Index     int              // line of the audit list, or entry of the rules or the panel's rules
+	PanelRule int64            // PanelRule.ID
+	Broken    string           // PanelRule.Broken
 	forbid    string
 	set       *Set
 	line      int32
@@ -56,7 +62,11 @@ func (d Decision) Rule() string {
 	case ByForbid:
 		return "route." + d.forbid
 	case ByPanel:
-		return fmt.Sprintf("panel rule %d%s", d.PanelRule, line)
+		broken := ""
+		if d.Broken != "" {
+			broken = ", which cannot be followed: " + d.Broken
+		}
+		return fmt.Sprintf("panel rule %d%s%s", d.PanelRule, line, broken)
 	case ByRules:
 		return fmt.Sprintf("route.rules[%d]%s", d.Index, line)
 	case ByFinal:

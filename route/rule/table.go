@@ -102,8 +102,11 @@ func compileAt(at option.Path, lines []string) (*Set, []error) {
 	return set, errs
 }
 
-// SetPanel replaces the panel rules of the inbound called tag at once; none removes them.
-func (t *Table) SetPanel(tag string, rules []PanelRule) { t.panels.set(tag, rules) }
+// SetPanel replaces the panel rules of the inbound called tag at once, and what takes the place of final for
+// it; nil leaves that to the table. Neither removes what was set.
+func (t *Table) SetPanel(tag string, rules []PanelRule, final *PanelRule) {
+	t.panels.set(tag, rules, final)
+}
 
 // Adopt makes t share the panel rules of old, those set later included. Call it before t is used.
 func (t *Table) Adopt(old *Table) { t.panels = old.panels }
@@ -168,6 +171,9 @@ func (t *Table) Decide(md *adapter.Metadata) Decision {
 			return Decision{Action: ActionRoute, Outbound: r.outbound, By: ByRules, Index: i, set: r.match, line: line}
 		}
 	}
+	if p := t.panels.get(md.Inbound); p != nil && p.final != nil {
+		return p.final.decision(len(p.list), none)
+	}
 	switch {
 	case t.final != "":
 		return Decision{Action: ActionRoute, Outbound: t.final, By: ByFinal, line: none}
@@ -188,10 +194,7 @@ func (t *Table) Blocked(md *adapter.Metadata) (Decision, bool) {
 			return d, true
 		}
 	}
-	if listed != notListed {
-		return Decision{}, false
-	}
-	return t.panelRule(&sub, false, true)
+	return t.panelRule(&sub, listed != notListed, true)
 }
 
 type listing uint8
@@ -244,28 +247,26 @@ func (t *Table) blocked(sub *subject, listed listing) (Decision, bool) {
 	return Decision{By: ByForbid, forbid: forbid, line: none}, true
 }
 
-// panelRule finds the first panel rule for the inbound: without the blocking ones, or only when it
-// is a blocking one.
-func (t *Table) panelRule(sub *subject, skipBlocks, onlyBlocks bool) (Decision, bool) {
+// panelRule finds the first panel rule for the inbound: without those that spare the whitelist's
+// destinations, or only when it is a blocking one.
+func (t *Table) panelRule(sub *subject, listed, onlyBlocks bool) (Decision, bool) {
 	p := t.panels.get(sub.md.Inbound)
 	if p == nil {
 		return Decision{}, false
 	}
 	for i := range p.list {
 		r := &p.list[i]
-		if skipBlocks && r.Action == ActionBlock {
+		if listed && r.spared() {
 			continue
 		}
-		line := int32(none)
-		if r.Match != nil {
-			if line = r.Match.find(sub, false); line == none {
-				continue
-			}
+		line, ok := r.find(sub)
+		if !ok {
+			continue
 		}
 		if onlyBlocks && r.Action != ActionBlock {
 			return Decision{}, false
 		}
-		return Decision{Action: r.Action, Outbound: r.Outbound, By: ByPanel, Index: i, PanelRule: r.ID, set: r.Match, line: line}, true
+		return r.decision(i, line), true
 	}
 	return Decision{}, false
 }

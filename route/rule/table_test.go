@@ -49,7 +49,7 @@ func TestDecideOrder(t *testing.T) {
 		{ID: 5, Match: mustSet(t, "badsite"), Action: ActionBlock},
 		{ID: 6, Match: mustSet(t, "domain:direct.org"), Action: ActionDirect},
 		{ID: 7, Match: mustSet(t, "domain:route.org"), Action: ActionRoute, Outbound: "panel-out"},
-	})
+	}, nil)
 	node := func(md *adapter.Metadata) *adapter.Metadata {
 		md.Inbound = "panel/main/1"
 		return md
@@ -191,7 +191,7 @@ func TestNeedsOfTable(t *testing.T) {
 		}
 	}
 	table := mustTable(t, option.Route{})
-	table.SetPanel("in", []PanelRule{{Match: mustSet(t, "protocol:tls", "x", "ip:1.1.1.1")}})
+	table.SetPanel("in", []PanelRule{{Match: mustSet(t, "protocol:tls", "x", "ip:1.1.1.1")}}, nil)
 	if !table.NeedsSniff(addr) || !table.NeedsAddresses(domain) {
 		t.Error("panel rules must be asked what they need")
 	}
@@ -200,7 +200,7 @@ func TestNeedsOfTable(t *testing.T) {
 	if !next.NeedsSniff(addr) {
 		t.Error("an adopted panel rule is gone")
 	}
-	table.SetPanel("in", nil)
+	table.SetPanel("in", nil, nil)
 	if next.NeedsSniff(addr) {
 		t.Error("a removed panel rule is still there")
 	}
@@ -250,13 +250,13 @@ func TestPanelSwapIsWhole(t *testing.T) {
 	list := func(id int64, out string) []PanelRule {
 		return []PanelRule{{ID: id, Action: ActionRoute, Outbound: out}}
 	}
-	table.SetPanel("in", list(1, "one"))
+	table.SetPanel("in", list(1, "one"), nil)
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	wg.Go(func() {
 		for i := range 1000 {
-			table.SetPanel("in", list(int64(i%2+1), []string{"one", "two"}[i%2]))
-			table.SetPanel("other", list(3, "three"))
+			table.SetPanel("in", list(int64(i%2+1), []string{"one", "two"}[i%2]), nil)
+			table.SetPanel("other", list(3, "three"), nil)
 		}
 		close(stop)
 	})

@@ -19,6 +19,15 @@ func Twice(t *testing.T, f func(t testing.TB)) {
 	twice(t, func(reason, log string) { repeated.add(t.Name(), reason, log) }, f)
 }
 
+// Cell runs f by Twice as a parallel subtest of t.
+func Cell(t *testing.T, name string, f func(t testing.TB)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		Twice(t, f)
+	})
+}
+
 // twice tells say before it repeats.
 func twice(t testing.TB, say func(reason, log string), f func(t testing.TB)) {
 	first := &attempt{TB: t}
@@ -124,8 +133,8 @@ func (a *attempt) show() {
 	}
 }
 
-// unforgivable rules out that a repetition heals the failure of t.
-func unforgivable(t testing.TB) {
+// Unforgivable rules out that a repetition heals the failure of t.
+func Unforgivable(t testing.TB) {
 	a, _ := t.(*attempt)
 	for ; a != nil; a = a.whole {
 		a.mu.Lock()

@@ -66,7 +66,7 @@ func TestTwiceFails(t *testing.T) {
 		tries := func(t testing.TB) {
 			runs++
 			if heal {
-				unforgivable(t)
+				Unforgivable(t)
 			}
 			if !heal || runs == 1 {
 				t.Error("wrong")

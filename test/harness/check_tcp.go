@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -108,7 +109,7 @@ func checkUpload(t testing.TB, w Way, destination string, size int64) {
 		t.Fatalf("answer of the sink: %v", err)
 	}
 	if want := StreamSum(seed, size); strings.TrimSpace(got) != want {
-		unforgivable(t)
+		Unforgivable(t)
 		t.Errorf("sink hashed %s, want %s", strings.TrimSpace(got), want)
 	}
 }
@@ -127,7 +128,7 @@ func checkDownload(t testing.TB, w Way, destination string, size int64) {
 	}
 	if want := StreamSum(seed, size); got != want {
 		if n >= size {
-			unforgivable(t)
+			Unforgivable(t)
 		}
 		t.Errorf("got %d bytes that hash to %s, want %d and %s", n, got, size, want)
 	}
@@ -182,7 +183,7 @@ func checkDuplex(t testing.TB, w Way, destination string, size int64) {
 	}
 	if want := Sum(sent); got != want {
 		if n == size && !t.Failed() {
-			unforgivable(t)
+			Unforgivable(t)
 		}
 		t.Errorf("%d bytes came back and hash to %s, want %d and %s", n, got, size, want)
 	}
@@ -215,12 +216,18 @@ func CheckParallel(t testing.TB, w Way, to *Targets, n int) {
 	for i := range n {
 		wg.Go(func() {
 			if err := shortConnection(w, to.TCP, i); err != nil {
+				if errors.Is(err, errChanged) {
+					Unforgivable(t)
+				}
 				t.Errorf("connection %d: %v", i, err)
 			}
 		})
 	}
 	wg.Wait()
 }
+
+// errChanged is payload that came back as something else.
+var errChanged = errors.New("payload has changed")
 
 func shortConnection(w Way, destination string, i int) error {
 	conn, err := tryOpen(w, destination, "echo\n")
@@ -238,7 +245,7 @@ func shortConnection(w Way, destination string, i int) error {
 		return fmt.Errorf("%d of %d bytes came back: %w", n, len(want), err)
 	}
 	if !bytes.Equal(got, want) {
-		return fmt.Errorf("%d bytes came back changed", len(got))
+		return fmt.Errorf("%d bytes came back: %w", len(got), errChanged)
 	}
 	return nil
 }
@@ -290,7 +297,7 @@ func CheckRefused(t testing.TB, w Way, to *Targets) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(3 * time.Second))
 	if got, _ := io.ReadAll(conn); bytes.Contains(got, []byte("hello")) {
-		unforgivable(t)
+		Unforgivable(t)
 		t.Errorf("an unknown account reached the target: %q", got)
 	}
 }

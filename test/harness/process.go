@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type Process struct {
 
 	cmd    *exec.Cmd
 	log    logBuffer
+	asked  atomic.Bool   // to end
 	exited chan struct{} // closed after Wait
 	err    error         // of Wait; read after exited
 }
@@ -46,7 +48,7 @@ func Start(t testing.TB, name, path string, args ...string) *Process {
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
-		ended := p.ended()
+		ended := p.ended() && !p.asked.Load()
 		code, err := p.Stop()
 		if err != nil {
 			t.Errorf("%v (exit code %d)", err, code)
@@ -56,7 +58,7 @@ func Start(t testing.TB, name, path string, args ...string) *Process {
 			t.Errorf("%s raced or panicked", name)
 		}
 		if name == Heki && (ended || err != nil || crashed) {
-			unforgivable(t)
+			Unforgivable(t)
 		}
 		if t.Failed() {
 			t.Logf("log of %s (process %d):\n%s", name, p.PID(), p.log.ends())
@@ -103,7 +105,12 @@ func (p *Process) ended() bool {
 }
 
 // Signal sends a signal to the process alone.
-func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+func (p *Process) Signal(s os.Signal) error {
+	if s != syscall.SIGHUP {
+		p.asked.Store(true)
+	}
+	return p.cmd.Process.Signal(s)
+}
 
 // Stop asks the process to end, kills its group when it does not within 15 s, and returns the exit
 // code: 128 plus the signal's number when a signal ended it. Calling it again returns the same.

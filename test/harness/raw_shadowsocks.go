@@ -3,7 +3,6 @@ package harness
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	M "github.com/sagernet/sing/common/metadata"
 
 	"heki/internal/netio"
-	"heki/internal/protocol/address"
 	"heki/internal/protocol/shadowsocks"
 	"heki/internal/protocol/ss2022"
 )
@@ -29,8 +27,7 @@ type RawShadowsocks struct {
 
 	classic shadowsocks.Method
 	modern  ss2022.Method
-	key     []byte             // 2022
-	server  []byte             // 2022: the key that identity headers are made with; nil without
+	chain   *ss2022.Chain      // 2022
 	seal    *ss2022.Sealer     // of the UDP session
 	trial   *shadowsocks.Trial // AEAD
 }
@@ -50,21 +47,16 @@ func (r *RawShadowsocks) Init(t testing.TB) {
 	if r.WrongServer {
 		server = ssKey(r.Road.Method, "the key of another server")
 	}
-	r.key, r.server = decodeKey(t, ssKey(r.Road.Method, r.User.Password)), decodeKey(t, server)
+	keys := server + ":" + ssKey(r.Road.Method, r.User.Password)
 	if r.Road.Single {
-		r.server = nil
+		keys = ssKey(r.Road.Method, r.User.Password)
 	}
-	session := randomBytes(8)
-	r.seal = ss2022.NewClientSealer(r.modern, r.server, r.key, uint64(session[0])<<32|uint64(session[1])<<16|uint64(session[2]), rand.Reader)
-}
-
-func decodeKey(t testing.TB, text string) []byte {
-	t.Helper()
-	key, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
+	var err error
+	if r.chain, err = ss2022.ParseChain(r.modern, keys); err != nil {
 		t.Fatal(err)
 	}
-	return key
+	session := randomBytes(8)
+	r.seal = ss2022.NewClientSealer(r.chain, uint64(session[0])<<32|uint64(session[1])<<16|uint64(session[2]), rand.Reader)
 }
 
 func randomBytes(n int) []byte {
@@ -79,13 +71,12 @@ func (r *RawShadowsocks) unix() int64 { return time.Now().Add(r.Ahead).Unix() }
 func (r *RawShadowsocks) Request(destination string, payload []byte) ([]byte, error) {
 	dst := M.ParseSocksaddr(destination)
 	if r.trial == nil {
-		b, _ := ss2022.SealRequest(nil, r.modern, r.server, r.key, randomBytes(r.modern.KeySize()), r.unix(), dst, 0, payload)
-		return b, nil
+		return ss2022.SealRequest(nil, r.chain, randomBytes(r.modern.KeySize()), r.unix(), dst, 0, payload), nil
 	}
 	var flight flightRecorder
 	key := shadowsocks.NewKey(r.classic, r.User.Password)
-	c := shadowsocks.NewClientConn(netio.NewConn(&flight), r.classic, key, randomBytes(r.classic.KeySize()), nil)
-	_, err := c.Write(append(address.AppendS(nil, dst), payload...))
+	c := shadowsocks.NewClientConn(netio.NewConn(&flight), r.classic, key, randomBytes(r.classic.KeySize()), dst, nil)
+	_, err := c.Write(payload)
 	return flight.sent.Bytes(), err
 }
 
@@ -118,11 +109,11 @@ func (r *RawShadowsocks) Answer(datagram []byte) ([]byte, error) {
 		return plain[n:], err
 	}
 	var p ss2022.Packet
-	key := ss2022.NewPacketKey(r.modern, r.key, false)
+	key := r.chain.PacketKey()
 	if err := p.OpenHeader(key, datagram); err != nil {
 		return nil, err
 	}
-	plain, err := p.Open(key.SessionCipher(r.key, p.Session))
+	plain, err := p.Open(r.chain.SessionCipher(key, p.Session))
 	if err != nil {
 		return nil, err
 	}

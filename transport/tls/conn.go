@@ -111,6 +111,11 @@ func (c *Conn) WaitReadBuffer() (*buf.Buffer, error) {
 	if c.slow != nil {
 		return c.slow.WaitReadBuffer()
 	}
+	return c.collect((*Conn).drain)
+}
+
+// collect waits for data and returns what fill takes of it.
+func (c *Conn) collect(fill func(*Conn, *buf.Buffer) error) (*buf.Buffer, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -118,7 +123,7 @@ func (c *Conn) WaitReadBuffer() (*buf.Buffer, error) {
 			return nil, err
 		}
 		b := netio.Get()
-		err := c.drain(b)
+		err := fill(c, b)
 		c.settle()
 		if b.Len() > 0 { // an error comes again with the next call
 			return netio.Filled(b), nil

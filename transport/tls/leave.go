@@ -39,23 +39,7 @@ func (c *Conn) WaitRecord() (*buf.Buffer, error) {
 	if c.slow != nil {
 		return nil, ErrCannotLeave
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		if err := c.await(); err != nil {
-			return nil, err
-		}
-		b := netio.Get()
-		err := c.readRecord(b)
-		c.settle()
-		if b.Len() > 0 { // an error comes again with the next call
-			return netio.Filled(b), nil
-		}
-		netio.Put(b)
-		if err != nil {
-			return nil, err
-		}
-	}
+	return c.collect((*Conn).readRecord)
 }
 
 // readRecord decrypts what is left of a record, else the next one, which is there. It hides from

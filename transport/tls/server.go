@@ -1,5 +1,5 @@
-// Package tls is the server side of TLS: handshakes with certificates that are followed on disk, and
-// connections that hold no buffer while they wait.
+// Package tls is both sides of TLS: a server's handshakes with certificates that are followed on disk, a
+// client's as a browser does them, and connections that hold no buffer while they wait.
 package tls
 
 import (
@@ -139,18 +139,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	defer cancel()
 	l := &lower{Conn: conn}
 	c := tls.Server(l, s.config)
-	// In a goroutine of its own: the handshake grows the stack to 16 KiB, and the caller's lives as
-	// long as the connection.
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil { // the caller's recover does not reach here
-				done <- fmt.Errorf("panic: %v", p)
-			}
-		}()
-		done <- c.HandshakeContext(ctx)
-	}()
-	err := <-done
+	err := apart(func() error { return c.HandshakeContext(ctx) })
 	if err == nil {
 		return newConn(c, l, connLayout.of(unsafe.Pointer(c))), nil
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"heki/internal/netio"
 	"heki/option"
@@ -104,7 +103,12 @@ func newPort(sockets []*netio.PacketSocket) *port {
 	s := &port{sockets: sockets, busy: make([]sync.Mutex, len(sockets)), closing: make(chan struct{})}
 	s.owners.Store(new([]owner))
 	for i := range sockets {
-		s.done.Go(func() { s.loop(sockets[i], &s.busy[i]) })
+		s.done.Go(func() {
+			netio.Receive(sockets[i], s.closing, func(batch *netio.Batch) bool {
+				s.serve(sockets[i], &s.busy[i], batch)
+				return true
+			})
+		})
 	}
 	return s
 }
@@ -119,40 +123,18 @@ func (s *port) change(f func([]owner) []owner) {
 	}
 }
 
-// loop receives for whoever owns the address.
-func (s *port) loop(socket *netio.PacketSocket, busy *sync.Mutex) {
-	const first, most = 5 * time.Millisecond, time.Second
-	pause := first
-	r, err := netio.NewBatchReader(socket.UDPConn)
-	if err != nil {
-		return // the socket is closed
+// serve hands a batch to whoever owns the address.
+func (s *port) serve(socket *netio.PacketSocket, busy *sync.Mutex, batch *netio.Batch) {
+	busy.Lock()
+	owners := *s.owners.Load()
+	datagrams := batch.Datagrams()
+	for i := range datagrams {
+		d := datagrams[i]
+		datagrams[i].Buffer = nil
+		hand(owners, socket, d)
 	}
-	for {
-		batch, err := r.Read()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			select {
-			case <-time.After(pause):
-			case <-s.closing:
-				return
-			}
-			pause = min(2*pause, most)
-			continue
-		}
-		pause = first
-		busy.Lock()
-		owners := *s.owners.Load()
-		datagrams := batch.Datagrams()
-		for i := range datagrams {
-			d := datagrams[i]
-			datagrams[i].Buffer = nil
-			hand(owners, socket, d)
-		}
-		busy.Unlock()
-		batch.Put()
-	}
+	busy.Unlock()
+	batch.Put()
 }
 
 // hand gives d to a retired owner who knows its client, else to the newest one.

@@ -3,10 +3,8 @@ package anytls
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"heki/internal/protocol/muxio"
 	"heki/internal/protocol/wire"
@@ -24,12 +22,10 @@ type server struct {
 	settled bool           // the client has sent its settings
 	version atomic.Int32   // what the client speaks
 
-	mu       sync.Mutex
-	closed   bool
-	streams  map[uint32]*stream
-	active   int // streams, and handlers of those that the client ended
-	idle     *time.Timer
-	timedOut bool
+	idle *muxio.Idle
+
+	mu      sync.Mutex
+	streams map[uint32]*stream
 }
 
 func newServer(ctx context.Context, conn wire.Conn, opt Options) *server {
@@ -40,24 +36,15 @@ func newServer(ctx context.Context, conn wire.Conn, opt Options) *server {
 		streams: make(map[uint32]*stream),
 	}
 	s.version.Store(1)
-	s.mu.Lock()
-	s.idle = time.AfterFunc(opt.IdleTimeout, s.idleOut)
-	s.mu.Unlock()
+	s.idle = muxio.NewIdle(opt.IdleTimeout, func() { _ = conn.Close() })
 	return s
 }
 
 // loop reads frames until the session ends.
 func (s *server) loop() error {
 	for {
-		err := s.next()
-		switch {
-		case err == nil:
-		case err == io.EOF || s.isTimedOut():
-			return nil
-		case s.ctx.Err() != nil:
-			return s.ctx.Err()
-		default:
-			return err
+		if err := s.next(); err != nil {
+			return s.idle.Outcome(s.ctx, err)
 		}
 	}
 }
@@ -153,16 +140,15 @@ func (s *server) open(id uint32) error {
 	switch {
 	case s.streams[id] != nil: // an answer would hit the stream that has this id
 		return nil
-	case s.active >= s.opt.MaxStreams:
+	case s.idle.Active() >= s.opt.MaxStreams:
 		s.out.Queue(s.refusal(id, "too many streams"))
 		return nil
 	}
 	st := newStream(s, id)
 	s.streams[id] = st
-	s.active++
-	s.idle.Stop()
+	s.idle.Enter()
 	s.wg.Go(func() {
-		defer s.leave()
+		defer s.idle.Leave()
 		defer st.Close()
 		st.serve()
 	})
@@ -207,45 +193,12 @@ func (s *server) drop(st *stream) bool {
 }
 
 // alone reports whether nobody else is held up when the session waits for one stream.
-func (s *server) alone() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.active <= 1
-}
-
-// leave takes back the place of a stream whose handler has returned.
-func (s *server) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.active--
-	if s.active == 0 && !s.closed {
-		s.idle.Reset(s.opt.IdleTimeout)
-	}
-}
-
-// idleOut closes a session that still has no stream.
-func (s *server) idleOut() {
-	s.mu.Lock()
-	if s.active > 0 || s.closed {
-		s.mu.Unlock()
-		return
-	}
-	s.timedOut = true
-	s.mu.Unlock()
-	_ = s.conn.Close()
-}
-
-func (s *server) isTimedOut() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.timedOut
-}
+func (s *server) alone() bool { return s.idle.Active() <= 1 }
 
 // shutdown closes the session and tells the streams.
 func (s *server) shutdown() {
-	s.mu.Lock()
-	s.closed = true
 	s.idle.Stop()
+	s.mu.Lock()
 	streams := s.streams
 	s.streams = nil
 	s.mu.Unlock()

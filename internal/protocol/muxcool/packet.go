@@ -171,7 +171,7 @@ func (p *packetConn) leave(l *link, failed bool) {
 	l.Sever()
 	l.s.drop(l.id, p, failed)
 	if p.registry != nil { // its handler is not the connection's
-		l.s.leave()
+		l.s.idle.Leave()
 	}
 }
 

@@ -63,7 +63,7 @@ func (p *packetConn) attach(s *server, id uint16) bool {
 	if p.closed {
 		p.mu.Unlock()
 		s.take(id)
-		s.leave()
+		s.idle.Leave()
 		return false
 	}
 	old := p.link

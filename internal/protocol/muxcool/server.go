@@ -2,11 +2,9 @@ package muxcool
 
 import (
 	"context"
-	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"heki/internal/protocol/muxio"
 	"heki/internal/protocol/wire"
@@ -35,12 +33,10 @@ type server struct {
 	wg     sync.WaitGroup // handlers
 	queued atomic.Int64   // bytes in the queues of all streams
 
+	idle *muxio.Idle
+
 	mu       sync.Mutex
-	closed   bool
 	sessions map[uint16]session
-	active   int // sessions, and handlers of those that the client ended
-	idle     *time.Timer
-	timedOut bool
 	recent   []uint16 // ids that an End went out for, oldest first
 }
 
@@ -53,22 +49,15 @@ func newServer(ctx context.Context, conn wire.Conn, opt Options) *server {
 		body:     wire.Body{Source: conn},
 		sessions: make(map[uint16]session),
 	}
-	s.idle = time.AfterFunc(opt.IdleTimeout, s.idleOut)
+	s.idle = muxio.NewIdle(opt.IdleTimeout, func() { _ = conn.Close() })
 	return s
 }
 
 // loop reads frames until the connection ends.
 func (s *server) loop() error {
 	for {
-		err := s.next()
-		switch {
-		case err == nil:
-		case err == io.EOF || s.isTimedOut():
-			return nil
-		case s.ctx.Err() != nil:
-			return s.ctx.Err()
-		default:
-			return err
+		if err := s.next(); err != nil {
+			return s.idle.Outcome(s.ctx, err)
 		}
 	}
 }
@@ -149,8 +138,8 @@ func (s *server) refuse(id uint16, failed bool) {
 func (s *server) open(f *Frame) error {
 	s.mu.Lock()
 	live := s.sessions[f.ID]
-	full := s.active >= s.opt.MaxStreams
 	s.mu.Unlock()
+	full := s.idle.Active() >= s.opt.MaxStreams
 	switch {
 	case live != nil:
 		// An End would hit the session that has this id, so this is refused in silence; only a
@@ -169,7 +158,7 @@ func (s *server) open(f *Frame) error {
 	s.add(f.ID, st)
 	dst := f.Address
 	s.wg.Go(func() {
-		defer s.leave()
+		defer s.idle.Leave()
 		defer st.Close()
 		s.opt.Handler.NewStream(s.ctx, st, dst)
 	})
@@ -189,7 +178,7 @@ func (s *server) openPacket(f *Frame) error {
 	s.add(f.ID, p)
 	dst := f.Address
 	s.wg.Go(func() {
-		defer s.leave()
+		defer s.idle.Leave()
 		defer p.Close()
 		s.opt.Handler.NewPacket(s.ctx, p, dst)
 	})
@@ -205,11 +194,10 @@ func deliverFirst(ss session, f *Frame, body *wire.Body) error {
 
 // add puts a new session in its place. Only the reading goroutine adds.
 func (s *server) add(id uint16, ss session) {
+	s.idle.Enter()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions[id] = ss
-	s.active++
-	s.idle.Stop()
 	if i := slices.Index(s.recent, id); i >= 0 {
 		s.recent = slices.Delete(s.recent, i, i+1)
 	}
@@ -259,39 +247,10 @@ func (s *server) rememberLocked(id uint16) {
 	s.recent = append(s.recent, id)
 }
 
-// leave takes back the place of a session whose handler has returned.
-func (s *server) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.active--
-	if s.active == 0 && !s.closed {
-		s.idle.Reset(s.opt.IdleTimeout)
-	}
-}
-
-// idleOut closes a connection that still has no session.
-func (s *server) idleOut() {
-	s.mu.Lock()
-	if s.active > 0 || s.closed {
-		s.mu.Unlock()
-		return
-	}
-	s.timedOut = true
-	s.mu.Unlock()
-	_ = s.conn.Close()
-}
-
-func (s *server) isTimedOut() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.timedOut
-}
-
 // shutdown closes the connection and tells the sessions.
 func (s *server) shutdown() {
-	s.mu.Lock()
-	s.closed = true
 	s.idle.Stop()
+	s.mu.Lock()
 	sessions := s.sessions
 	s.sessions = nil
 	s.mu.Unlock()

@@ -53,41 +53,10 @@ func NewServerConn(conn wire.Conn, m Method, k *Key, in cipher.AEAD, salt []byte
 	return NewConn(conn, &half, m.newHalf(k, salt), SaltPreface(salt), pool)
 }
 
-// NewClientConn is the client's end on conn. salt is random and KeySize bytes long. pool may be nil.
-// What is written has to begin with an address, S-ADDR.
-func NewClientConn(conn wire.Conn, m Method, k *Key, salt []byte, pool wire.Pool) *Conn {
-	return NewConn(conn, &answer{method: m, key: k}, m.newHalf(k, salt), SaltPreface(salt), pool)
-}
-
 func (m Method) newHalf(k *Key, salt []byte) Half {
 	s := newSchedule()
 	s.setSalt(salt)
 	return NewHalf(m.aead(s.subkey(k)), MaxPayload)
-}
-
-// answer is what a client reads: the salt comes with the first length.
-type answer struct {
-	Half
-	method Method
-	key    *Key
-}
-
-// Size implements chunk.Opener.
-func (a *answer) Size() int {
-	if a.aead == nil {
-		return a.method.KeySize() + sealedLength
-	}
-	return sealedLength
-}
-
-// Length implements chunk.Opener.
-func (a *answer) Length(field []byte) (int, error) {
-	if a.aead == nil {
-		n := a.method.KeySize()
-		a.Half = a.method.newHalf(a.key, field[:n])
-		field = field[n:]
-	}
-	return a.Half.Length(field)
 }
 
 // Reader is the reading half, for those who read a header from it.
@@ -117,7 +86,9 @@ func (c *Conn) WriteBuffer(b *buf.Buffer) error { return c.w.writeBuffer(b) }
 // CloseWrite ends the writing side: nothing marks that but the inner connection's half-close. The
 // error is errors.ErrUnsupported when there is none.
 func (c *Conn) CloseWrite() error {
-	c.w.finish()
+	if err := c.w.finish(); err != nil {
+		return err
+	}
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}

@@ -57,7 +57,7 @@ func TestConn(t *testing.T) {
 		for _, source := range []func(net.Conn) wire.Conn{shallow, deep} {
 			k := NewKey(m, "password")
 			left, right := net.Pipe()
-			client := NewClientConn(source(left), m, k, random(m.KeySize()), nil)
+			client := plainClient(source(left), m, k)
 			data := random(300_000)
 			go func() {
 				for _, n := range []int{1, 7, MaxPayload, MaxPayload + 1, 200_000} {
@@ -83,12 +83,18 @@ func TestConn(t *testing.T) {
 	}
 }
 
+// plainClient is a client that puts no address before what is written.
+func plainClient(conn wire.Conn, m Method, k *Key) *Conn {
+	salt := random(m.KeySize())
+	return newClientConn(conn, m, k, salt, SaltPreface(salt), nil)
+}
+
 // exchange makes both ends of a connection whose first chunk was sent.
 func exchange(t testing.TB, m Method, first []byte) (client, server *Conn, in, out *wiretest.Fake) {
 	k := NewKey(m, "password")
 	var up bytes.Buffer
 	in = wiretest.New(&up)
-	client = NewClientConn(in, m, k, random(m.KeySize()), nil)
+	client = plainClient(in, m, k)
 	if _, err := client.Write(first); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,11 @@ const burst = 32 << 10
 // Preface is what a direction begins with, up to the payload of the first chunk: a salt and a length.
 type Preface struct {
 	Most int // bytes that Append adds at most
-	// Append adds it to b for a first chunk of n bytes. It is called once, before anything is sealed.
+	// Lead is what comes before the payload in the first chunk, which has payload bytes of it; nil is
+	// nothing. With one the preface goes out without payload too, in a write of nothing or at the end.
+	Lead func(payload int) []byte
+	// Append adds it to b for a first chunk of n bytes, its Lead included. It is called once, before
+	// anything is sealed.
 	Append func(b []byte, h *Half, n int) []byte
 }
 
@@ -57,13 +61,22 @@ func (w *writer) most() int {
 func (w *writer) write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.sendLocked(p)
+}
+
+func (w *writer) sendLocked(p []byte) (int, error) {
 	sent := 0
-	for len(p) > 0 {
+	for len(p) > 0 || w.preface.Lead != nil {
 		if w.done {
 			return sent, io.ErrClosedPipe
 		}
-		n := min(len(p), burst)
-		if err := w.burstLocked(p[:n]); err != nil {
+		n, err := min(len(p), burst), error(nil)
+		if w.preface.Lead != nil {
+			n, err = w.leadLocked(p[:n])
+		} else {
+			err = w.burstLocked(p[:n])
+		}
+		if err != nil {
 			return sent, err
 		}
 		sent += n
@@ -74,23 +87,12 @@ func (w *writer) write(p []byte) (int, error) {
 
 // writeBuffer sends b, which it owns: in place when that is one chunk and b has the room.
 func (w *writer) writeBuffer(b *buf.Buffer) error {
-	if b.IsEmpty() {
-		b.Release()
-		return nil
-	}
-	if b.Len() > w.half.most { // never changes
-		_, err := w.write(b.Bytes())
-		b.Release()
-		return err
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.done {
-		b.Release()
-		return io.ErrClosedPipe
-	}
-	if b.Start() < w.front+w.most() || b.FreeLen() < TagSize {
-		err := w.burstLocked(b.Bytes())
+	fits := !b.IsEmpty() && b.Len() <= w.half.most && w.preface.Lead == nil &&
+		b.Start() >= w.front+w.most() && b.FreeLen() >= TagSize
+	if !fits || w.done {
+		_, err := w.sendLocked(b.Bytes())
 		b.Release()
 		return err
 	}
@@ -131,15 +133,40 @@ func (w *writer) burstLocked(p []byte) error {
 	return err
 }
 
+// leadLocked sends the preface and as much of p as the first chunk has room for, which it returns.
+func (w *writer) leadLocked(p []byte) (int, error) {
+	lead := w.preface.Lead(len(p))
+	n := min(len(p), w.half.most-len(lead))
+	size := len(lead) + n
+	b := w.pool.Get(w.front + w.preface.Most + size + TagSize)
+	if b.Start() < w.front {
+		b.Resize(w.front, 0)
+	}
+	out := wire.Filled(b)
+	out.Extend(len(w.preface.Append(out.FreeBytes()[:0], &w.half, size)))
+	w.begunLocked()
+	chunk := out.Extend(size + TagSize)
+	copy(chunk[copy(chunk, lead):], p[:n])
+	w.half.Seal(chunk[:0], chunk[:size])
+	err := wire.WriteBuffer(w.inner, out, w.front)
+	w.pool.Put(b)
+	return n, err
+}
+
 // begunLocked notes that the preface goes out now.
 func (w *writer) begunLocked() {
 	w.preface = Preface{}
 	w.started.Store(true)
 }
 
-// finish ends writing.
-func (w *writer) finish() {
+// finish ends writing, after the preface where that has a Lead.
+func (w *writer) finish() error {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done {
+		return nil
+	}
+	_, err := w.sendLocked(nil)
 	w.done = true
-	w.mu.Unlock()
+	return err
 }

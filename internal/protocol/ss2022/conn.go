@@ -1,9 +1,7 @@
 package ss2022
 
 import (
-	"bytes"
 	"encoding/binary"
-	"fmt"
 
 	M "github.com/sagernet/sing/common/metadata"
 
@@ -58,48 +56,6 @@ func ReadVariable(c *shadowsocks.Conn) (M.Socksaddr, error) {
 	b.Advance(n)
 	c.Reader().Unread(b)
 	return dst, err
-}
-
-// NewClientConn is the client's end on conn, on which the request r, of SealRequest, was sent already
-// or goes out now. unix is the clock, in seconds, and pool may be nil.
-func NewClientConn(conn wire.Conn, m Method, key []byte, r *Request, unix func() int64, pool wire.Pool) *shadowsocks.Conn {
-	in := &response{method: m, key: key, salt: r.salt[:m.KeySize()], unix: unix}
-	return shadowsocks.NewConn(conn, in, r.half, shadowsocks.Preface{}, pool)
-}
-
-// response is what a client reads: the first length is in a header that names the request.
-type response struct {
-	shadowsocks.Half
-	method    Method
-	key, salt []byte
-	unix      func() int64
-	begun     bool
-}
-
-// Size implements chunk.Opener.
-func (r *response) Size() int {
-	if r.begun {
-		return r.Half.Size()
-	}
-	return r.method.KeySize() + responseSize + len(r.salt) + tagSize
-}
-
-// Length implements chunk.Opener.
-func (r *response) Length(field []byte) (int, error) {
-	if r.begun {
-		return r.Half.Length(field)
-	}
-	salt, sealed := field[:r.method.KeySize()], field[r.method.KeySize():]
-	r.Half, r.begun = shadowsocks.NewHalf(r.method.session(r.key, salt), MaxPayload), true
-	plain, err := r.Open(sealed, sealed)
-	if err != nil {
-		return 0, err
-	}
-	at, n := int64(binary.BigEndian.Uint64(plain[1:])), len(plain)
-	if plain[0] != typeResponse || !bytes.Equal(plain[9:n-2], r.salt) || !Fresh(at, r.unix()) {
-		return 0, fmt.Errorf("%w: the response is another's or an old one", ErrRequest)
-	}
-	return int(binary.BigEndian.Uint16(plain[n-2:])) + tagSize, nil
 }
 
 // Fresh says whether a clock is near enough to ours. Both are unix seconds.

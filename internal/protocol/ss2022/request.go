@@ -70,25 +70,6 @@ func OpenRequest(m Method, key, b []byte, identity bool) (*Request, int, error) 
 	return r, n, nil
 }
 
-// SealRequest appends a whole request to b. payload goes along; without one there has to be padding.
-// serverKey is nil with one user.
-func SealRequest(b []byte, m Method, serverKey, key, salt []byte, unix int64, dst M.Socksaddr, padding int, payload []byte) ([]byte, *Request) {
-	r := &Request{Unix: unix, half: shadowsocks.NewHalf(m.session(key, salt), MaxPayload)}
-	copy(r.salt[:], salt)
-	b = append(b, salt...)
-	if serverKey != nil {
-		hash := HashOf(key)
-		b = append(b, hash[:]...)
-		header := b[len(b)-hashSize:]
-		newBlock(derive(identityContext, serverKey, salt)).Encrypt(header, header)
-	}
-	variable := AppendVariable(nil, dst, padding, payload)
-	fixed := binary.BigEndian.AppendUint64([]byte{typeRequest}, uint64(unix))
-	fixed = binary.BigEndian.AppendUint16(fixed, uint16(len(variable)))
-	b = r.half.Seal(b, fixed)
-	return r.half.Seal(b, variable), r
-}
-
 // ParseVariable decodes the variable header of a request, which b is whole: its destination, and how
 // many bytes come before the payload.
 //

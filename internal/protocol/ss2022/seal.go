@@ -28,7 +28,8 @@ type Sealer struct {
 	response bool
 	block    cipher.Block // AES: of the headers
 	aead     cipher.AEAD
-	hash     *Hash // of the user, where the client names itself
+	names    []Hash         // of the client, where it names itself: to each server on the way
+	servers  []cipher.Block // what they are sealed with
 
 	mu   sync.Mutex // guards what follows
 	next uint64
@@ -45,13 +46,15 @@ func NewSealer(m Method, key []byte, session, client uint64, random io.Reader) *
 	}
 }
 
-// NewClientSealer seals what a client sends in a session. serverKey is nil with one user.
-func NewClientSealer(m Method, serverKey, key []byte, session uint64, random io.Reader) *Sealer {
-	k := NewPacketKey(m, key, false)
-	s := &Sealer{method: m, session: session, block: k.block, aead: k.SessionCipher(key, session), rand: random}
-	if serverKey != nil {
-		hash := HashOf(key)
-		s.hash, s.block = &hash, newBlock(serverKey)
+// NewClientSealer seals what a client sends in a session, which is random.
+func NewClientSealer(c *Chain, session uint64, random io.Reader) *Sealer {
+	k := c.PacketKey()
+	s := &Sealer{
+		method: c.method, session: session, block: k.block, aead: c.SessionCipher(k, session), rand: random,
+		names: c.hashes, servers: c.blocks,
+	}
+	if len(c.blocks) > 0 {
+		s.block = c.blocks[0]
 	}
 	return s
 }
@@ -75,13 +78,10 @@ func (s *Sealer) Seal(b *buf.Buffer, addr M.Socksaddr, unix int64, padding int) 
 
 // front is what stands before the body.
 func (s *Sealer) front() int {
-	switch {
-	case s.method == ChaCha20Poly1305:
+	if s.method == ChaCha20Poly1305 {
 		return xnonceSize + headerSize
-	case s.hash != nil:
-		return headerSize + hashSize
 	}
-	return headerSize
+	return headerSize + len(s.names)*hashSize
 }
 
 // putBody writes what ParseBody reads.
@@ -121,10 +121,10 @@ func (s *Sealer) putHeader(front, plain []byte) {
 		return
 	}
 	s.aead.Seal(plain[:0], header[nonceOffset:], plain, nil)
-	if s.hash != nil {
-		identity := front[headerSize:]
-		subtle.XORBytes(identity, s.hash[:], header)
-		s.block.Encrypt(identity, identity)
+	for i := range s.names {
+		identity := front[headerSize+i*hashSize:][:hashSize]
+		subtle.XORBytes(identity, s.names[i][:], header)
+		s.servers[i].Encrypt(identity, identity)
 	}
 	s.block.Encrypt(header, header)
 }

@@ -71,7 +71,16 @@ func exchange(t testing.TB, m Method, identity bool, padding int, payload []byte
 	if !identity {
 		serverKey = nil
 	}
-	b, r := SealRequest(nil, m, serverKey, key, random(m.KeySize()), someTime, destination, padding, payload)
+	chain := NewChain(m, serverKey, key)
+	up := wiretest.New(nil)
+	salt := random(m.KeySize())
+	if n, err := NewClientConn(up, chain, salt, destination, max(padding, 1), clock, nil).Write(payload); n != len(payload) || err != nil {
+		t.Fatal(n, err)
+	}
+	b := []byte(up.Writes()[0])
+	if seal := SealRequest(nil, chain, salt, someTime, destination, max(padding-len(payload), 0), payload); !bytes.Equal(seal, b) {
+		t.Fatalf("%s: the first write is no request", m)
+	}
 	if identity {
 		if hash := Identify(m, serverKey, b); hash != HashOf(key) {
 			t.Fatalf("%s: the identity is %x, want %x", m, hash, HashOf(key))
@@ -93,12 +102,17 @@ func exchange(t testing.TB, m Method, identity bool, padding int, payload []byte
 		t.Fatalf("%d bytes, %+v, %v", n, req, err)
 	}
 	left, right := net.Pipe()
-	go left.Write(b[n:])
-	server = NewServerConn(wiretest.NewDeep(right), m, key, req, random(m.KeySize()), clock, nil)
+	client = NewClientConn(wiretest.NewDeep(left), chain, salt, destination, max(padding, 1), clock, nil)
+	go client.Write(payload)
+	in := wiretest.NewDeep(right)
+	if _, err := in.Discard(n); err != nil {
+		t.Fatal(err)
+	}
+	server = NewServerConn(in, m, key, req, random(m.KeySize()), clock, nil)
 	if dst, err = ReadVariable(server); err != nil {
 		t.Fatal(err)
 	}
-	return NewClientConn(wiretest.NewDeep(left), m, key, r, clock, nil), server, dst
+	return client, server, dst
 }
 
 func TestStream(t *testing.T) {
@@ -107,7 +121,7 @@ func TestStream(t *testing.T) {
 			if identity && !m.MultiUser() {
 				continue
 			}
-			for _, payload := range [][]byte{nil, []byte("hello"), random(40_000)} {
+			for _, payload := range [][]byte{nil, []byte("hello"), random(30_000)} {
 				client, server, dst := exchange(t, m, identity, 10, payload)
 				if dst != destination {
 					t.Errorf("destination %s", dst)
@@ -195,7 +209,7 @@ func TestPacket(t *testing.T) {
 			} else {
 				serverKey = key
 			}
-			client := NewClientSealer(m, named, key, 77, rand.Reader)
+			client := NewClientSealer(NewChain(m, named, key), 77, rand.Reader)
 			server := NewPacketKey(m, serverKey, identity)
 			answers := NewSealer(m, key, 78, 77, rand.Reader)
 			var p Packet
@@ -367,7 +381,7 @@ func FuzzOpenHeader(f *testing.F) {
 func FuzzOpenRequest(f *testing.F) {
 	const m = AES128GCM
 	key := bytes.Repeat([]byte{1}, 16)
-	good, _ := SealRequest(nil, m, key, key, make([]byte, 16), someTime, destination, 0, []byte("x"))
+	good := SealRequest(nil, NewChain(m, key, key), make([]byte, 16), someTime, destination, 0, []byte("x"))
 	f.Add(good)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) >= m.RequestSize(true) {
@@ -383,7 +397,7 @@ func TestAllocs(t *testing.T) {
 	from := M.ParseSocksaddr("192.0.2.1:443")
 	for _, m := range methods() {
 		key := random(m.KeySize())
-		client := NewClientSealer(m, nil, key, 77, rand.Reader)
+		client := NewClientSealer(NewChain(m, key), 77, rand.Reader)
 		server := NewPacketKey(m, key, false)
 		aead := server.SessionCipher(key, 77)
 		var p Packet
@@ -414,7 +428,7 @@ func BenchmarkPacket(b *testing.B) {
 	for _, m := range methods() {
 		b.Run(m.String(), func(b *testing.B) {
 			key := random(m.KeySize())
-			client := NewClientSealer(m, nil, key, 77, rand.Reader)
+			client := NewClientSealer(NewChain(m, key), 77, rand.Reader)
 			server := NewPacketKey(m, key, false)
 			aead := server.SessionCipher(key, 77)
 			var p Packet
