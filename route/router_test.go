@@ -95,7 +95,7 @@ func (m *meter) Close()       { m.closed.Add(1) }
 
 func newRouter(t testing.TB, o option.Route, outs set) *Router {
 	t.Helper()
-	r, err := New(o, outs, names{"private.test": netip.MustParseAddr("10.1.2.3"), "ok.test": netip.MustParseAddr("192.0.2.1")}, slog.New(slog.DiscardHandler))
+	r, err := New(o, outs, names{"private.test": netip.MustParseAddr("10.1.2.3"), "ok.test": netip.MustParseAddr("192.0.2.1")}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestReloadReportsEveryMistakeAndKeepsTheOld(t *testing.T) {
 func TestPanelRulesSurviveReload(t *testing.T) {
 	outs := set{"direct": newPipeOutbound("direct")}
 	r := newRouter(t, option.Route{}, outs)
-	if err := r.SetPanelRules("in", []PanelRule{{ID: 7, Lines: []string{"domain:ads.test", "regexp:("}}}); err == nil {
+	if err := r.SetPanelRules("in", []PanelRule{{ID: 7, Lines: []string{"domain:ads.test", "regexp:("}}}, nil); err == nil {
 		t.Error("a bad line was not reported")
 	}
 	if err := r.Reload(option.Route{Final: "direct"}, outs); err != nil {
@@ -290,7 +290,7 @@ func TestPanelRulesSurviveReload(t *testing.T) {
 	if err := start(t, r, "www.ads.test:80").end(t); !errors.Is(err, ErrDenied) {
 		t.Errorf("err = %v, want ErrDenied", err)
 	}
-	r.SetPanelRules("in", nil)
+	r.SetPanelRules("in", nil, nil)
 	c := start(t, r, "www.ads.test:80")
 	(<-outs["direct"].remotes).Close()
 	c.client.Close()

@@ -70,7 +70,7 @@ func (h host) Replace(in option.Inbound, users []*adapter.User) (adapter.UserMan
 
 // Remove implements panel.Host.
 func (h host) Remove(tag string) error {
-	err := h.router.SetPanelRules(tag, nil)
+	err := h.router.SetPanelRules(tag, nil, nil)
 	if closed := h.inbounds.Remove(tag); closed != nil {
 		return closed
 	}
@@ -81,9 +81,9 @@ func (h host) Remove(tag string) error {
 func (h host) SetRules(tag string, rules []panel.Rule) error {
 	list := make([]route.PanelRule, len(rules))
 	for i, r := range rules {
-		list[i] = route.PanelRule(r)
+		list[i] = route.PanelRule{ID: r.ID, Lines: r.Lines}
 	}
-	return h.router.SetPanelRules(tag, list)
+	return h.router.SetPanelRules(tag, list, nil)
 }
 
 // Stats sums the figures of all nodes.
