@@ -1,0 +1,36 @@
+package remote
+
+import (
+	"net"
+	"time"
+
+	"heki/internal/netio"
+	"heki/internal/protocol/wire"
+)
+
+// patience is how long a header waits for the first payload to travel with. Clients speak first in
+// nearly all protocols, and have most often done so by now; where the server does, this is what it costs.
+const patience = 100 * time.Millisecond
+
+// Early is a stream whose header goes out with the first write, or alone when none comes soon. Its
+// reader and, once the header is out, its writer are replaceable.
+type Early struct {
+	wire.Preface
+	timer *time.Timer
+}
+
+var _ wire.Conn = (*Early)(nil)
+
+// NewEarly makes conn, which it owns, begin with header, which it keeps.
+func NewEarly(conn net.Conn, header []byte) *Early {
+	c := new(Early)
+	c.Begin(netio.NewConn(conn), header)
+	c.timer = time.AfterFunc(patience, func() { _ = c.Flush() }) // who writes or reads next learns of the error
+	return c
+}
+
+// Close ends the waiting and closes the stream.
+func (c *Early) Close() error {
+	c.timer.Stop()
+	return c.Preface.Close()
+}
