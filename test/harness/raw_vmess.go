@@ -22,21 +22,13 @@ func (r Raw) vmess(destination string) (vmess.Session, []byte, error) {
 		return vmess.Session{}, nil, err
 	}
 	id, unix := vmess.UUID(raw), time.Now().Add(r.Ahead).Unix()
-	var random [64]byte
-	rand.Read(random[:])
-	s := vmess.Session{
-		Request: vmess.Request{
-			Key: [16]byte(random[:16]), IV: [16]byte(random[16:32]), Response: random[32],
-			Security: vmess.SecurityGCM, Options: vmess.OptionChunkStream | vmess.OptionChunkMasking,
-			Command: vmess.CommandTCP, Destination: M.ParseSocksaddr(destination),
-		},
-		Legacy: r.User.AlterID > 0,
+	dst, options := M.ParseSocksaddr(destination), vmess.OptionChunkStream|vmess.OptionChunkMasking
+	s, request := vmess.NewClient(id, vmess.SecurityGCM, options).Request(vmess.CommandTCP, dst, unix, rand.Reader)
+	if r.User.AlterID == 0 {
+		return s, request, nil
 	}
+	s.Legacy, s.Padding = true, 0
 	key := vmess.CmdKey(id)
-	if !s.Legacy {
-		auth := vmess.SealAuthID(vmess.NewAuthIDCipher(key), unix, [4]byte(random[33:]))
-		return s, vmess.SealRequest(nil, key, auth, [8]byte(random[40:]), s.Request, nil), nil
-	}
 	for range r.User.AlterID {
 		id = vmess.AlterID(id)
 	}

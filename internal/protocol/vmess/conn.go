@@ -130,6 +130,15 @@ func (c *Conn) WaitReadBuffer() (*buf.Buffer, error) { return c.r.wait() }
 // Write implements io.Writer.
 func (c *Conn) Write(p []byte) (int, error) { return c.w.write(p) }
 
+// Flush sends the header alone, unless it is out already.
+func (c *Conn) Flush() error {
+	if c.w.started.Load() {
+		return nil
+	}
+	_, err := c.w.write(nil)
+	return err
+}
+
 // WriteBuffer implements N.ExtendedWriter. It owns b.
 func (c *Conn) WriteBuffer(b *buf.Buffer) error { return c.w.writeBuffer(b) }
 
