@@ -25,7 +25,7 @@ func (r *Router) SetPanelRules(tag string, list []PanelRule, final *PanelRule) e
 	var rules []rule.PanelRule
 	var errs []error
 	for i := range list {
-		compiled, ok, err := list[i].compile()
+		compiled, ok, err := list[i].compile(r.geo)
 		errs = append(errs, err)
 		if ok {
 			rules = append(rules, compiled)
@@ -45,16 +45,16 @@ func (r *Router) SetPanelRules(tag string, list []PanelRule, final *PanelRule) e
 }
 
 // compile is not ok for a rule that can match nothing: no line is no rule, and not one for everything.
-func (p *PanelRule) compile() (_ rule.PanelRule, ok bool, _ error) {
+func (p *PanelRule) compile(geo rule.Geo) (_ rule.PanelRule, ok bool, _ error) {
 	to := p.to()
-	match, err := rule.Compile(p.Lines)
+	match, err := rule.Compile(p.Lines, geo)
 	if match.Empty() {
 		return to, false, err
 	}
 	to.Match = match
 	errs := []error{err}
 	for _, lines := range p.And {
-		set, err := rule.Compile(lines)
+		set, err := rule.Compile(lines, geo)
 		errs = append(errs, err)
 		if set.Empty() {
 			return to, false, errors.Join(errs...)

@@ -34,6 +34,7 @@ type Outbounds interface {
 // Router decides by a rule table that can be replaced at run time.
 type Router struct {
 	resolver adapter.Resolver
+	geo      rule.Geo // nil: there are no geo files
 	log      *slog.Logger
 	hit      func(md *adapter.Metadata, id int64) // nil: nobody is told
 	state    atomic.Pointer[state]
@@ -47,9 +48,9 @@ type state struct {
 	sniff     sniffers
 }
 
-// New builds a router. Every mistake of o is reported with its place.
-func New(o option.Route, outbounds Outbounds, resolver adapter.Resolver, log *slog.Logger) (*Router, error) {
-	r := &Router{resolver: resolver, log: log}
+// New builds a router. geo may be nil. Every mistake of o is reported with its place.
+func New(o option.Route, outbounds Outbounds, resolver adapter.Resolver, geo rule.Geo, log *slog.Logger) (*Router, error) {
+	r := &Router{resolver: resolver, geo: geo, log: log}
 	if err := r.Reload(o, outbounds); err != nil {
 		return nil, err
 	}
@@ -57,14 +58,14 @@ func New(o option.Route, outbounds Outbounds, resolver adapter.Resolver, log *sl
 }
 
 // Check compiles o without using it.
-func Check(o option.Route) error {
-	_, err := rule.NewTable(o)
+func Check(o option.Route, geo rule.Geo) error {
+	_, err := rule.NewTable(o, geo)
 	return err
 }
 
 // Reload decides by o from now on; panels' rules stay. On error nothing changes.
 func (r *Router) Reload(o option.Route, outbounds Outbounds) error {
-	table, err := rule.NewTable(o)
+	table, err := rule.NewTable(o, r.geo)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (a *App) build(o *option.Options) error {
 	if a.outbounds, err = a.buildOutbounds(o); err != nil {
 		return err
 	}
-	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, a.log); err != nil {
+	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, nil, a.log); err != nil {
 		return err
 	}
 	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Packets: new(udp.Pool), Log: a.log, Now: a.now}

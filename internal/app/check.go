@@ -17,7 +17,7 @@ import (
 // interfaces. It binds nothing and asks nobody.
 func Check(o *option.Options) error {
 	log := slog.New(slog.DiscardHandler)
-	errs := []error{route.Check(o.Route)}
+	errs := []error{route.Check(o.Route, nil)}
 	client, err := dns.New(o.DNS, log)
 	errs = append(errs, err)
 	if client != nil {

@@ -75,7 +75,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 				found++
 				o, err := option.Parse([]byte(b.text))
 				if err == nil {
-					err = route.Check(o.Route)
+					err = route.Check(o.Route, nil)
 				}
 				if err != nil {
 					t.Errorf("%s:%d: %v", path, b.line, err)

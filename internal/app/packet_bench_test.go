@@ -105,7 +105,7 @@ func BenchmarkPacketRelay(b *testing.B) {
 			if bench.single {
 				out = single{out}
 			}
-			router, err := route.New(option.Route{}, onlyOne{out}, nil, log)
+			router, err := route.New(option.Route{}, onlyOne{out}, nil, nil, log)
 			if err != nil {
 				b.Fatal(err)
 			}

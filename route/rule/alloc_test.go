@@ -6,7 +6,7 @@ import "testing"
 
 // The race detector makes sync.Pool drop what it is given, so this runs without it.
 func TestMatchAllocs(t *testing.T) {
-	set, err := Compile(append(mixedLines(500), "regexp:.*[0-9]zz"))
+	set, err := Compile(append(mixedLines(500), "regexp:.*[0-9]zz"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

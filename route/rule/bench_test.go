@@ -50,7 +50,7 @@ func subjects() map[string]*adapter.Metadata {
 
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{50, 500, 50_000} {
-		set, err := Compile(mixedLines(n))
+		set, err := Compile(mixedLines(n), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func BenchmarkCompile50k(b *testing.B) {
 	lines := mixedLines(50_000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Compile(lines); err != nil {
+		if _, err := Compile(lines, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -85,7 +85,7 @@ func benchTable(tb testing.TB) *Table {
 			{Match: []string{"user:alice"}, Outbound: "direct"},
 		},
 		Final: "direct",
-	})
+	}, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -3,7 +3,9 @@ package rule
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
@@ -124,12 +126,7 @@ func unknownKind(kind, value string) error {
 			return fmt.Errorf("has a port; did you mean domain:%s? port: is a rule of its own", strings.ToLower(name))
 		}
 	}
-	best, near := "", 3 // two typing mistakes
-	for _, known := range kinds {
-		if d := distance(strings.ToLower(kind), known); d < near {
-			best, near = known, d
-		}
-	}
+	best := Nearest(strings.ToLower(kind), slices.Values(kinds))
 	switch strings.ToLower(kind) { // other programs' words
 	case "domain_suffix", "domain-suffix", "suffix":
 		best = "domain"
@@ -146,9 +143,20 @@ func unknownKind(kind, value string) error {
 	return fmt.Errorf("has the unknown kind %q, must be one of %s", clip(kind), strings.Join(kinds, ", "))
 }
 
+// Nearest returns the word of known that is at most two typing mistakes from word, or "".
+func Nearest(word string, known iter.Seq[string]) string {
+	best, near := "", 3
+	for candidate := range known {
+		if d := distance(word, candidate); d < near || d == near && d < 3 && candidate < best {
+			best, near = candidate, d
+		}
+	}
+	return best
+}
+
 // distance counts the letters to change, add or remove to turn a into b (Levenshtein), up to 9.
 func distance(a, b string) int {
-	if len(a) > 16 {
+	if len(a) > 64 || len(a)-len(b) > 9 || len(b)-len(a) > 9 {
 		return 9
 	}
 	row := make([]int, len(b)+1)

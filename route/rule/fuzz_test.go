@@ -15,7 +15,7 @@ import (
 // check compares a set with its lines matched one by one.
 func check(t *testing.T, lines []string, md *adapter.Metadata) {
 	t.Helper()
-	set, err := Compile(lines)
+	set, err := Compile(lines, nil)
 	var bad Errors
 	if err != nil && !errors.As(err, &bad) {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ const maxLine = 8 << 10
 
 // kinds are the words before the colon.
 var kinds = []string{
-	"regexp", "domain", "full", "ip", "port", "protocol", "network", "user", "node", "node_id", "inbound",
+	"regexp", "domain", "full", "geosite", "ip", "geoip", "port", "protocol", "network", "user", "node", "node_id", "inbound",
 }
 
 var protocols = []string{
@@ -28,14 +28,16 @@ var networks = []string{constant.NetworkTCP, constant.NetworkUDP}
 // builder gathers lines by class.
 type builder struct {
 	set      *Set
+	geo      Geo
 	keywords map[string]int32
 	exprs    []expr
 	addrs    []addrLine
 	ports    []portLine
 }
 
-func newBuilder(lines []string) *builder {
+func newBuilder(lines []string, geo Geo) *builder {
 	b := &builder{
+		geo:      geo,
 		set:      &Set{any: none, lines: make([]string, len(lines))},
 		keywords: make(map[string]int32),
 	}
@@ -78,7 +80,7 @@ func (b *builder) add(i int32, line string) error {
 }
 
 func (b *builder) addKind(i int32, kind, value string) error {
-	if value == "" && (slices.Contains(kinds, kind) || kind == "geosite" || kind == "geoip") {
+	if value == "" && slices.Contains(kinds, kind) {
 		return fmt.Errorf("has nothing after %s:; remove the line, or write * for everything", kind)
 	}
 	switch kind {
@@ -113,11 +115,10 @@ func (b *builder) addKind(i int32, kind, value string) error {
 	case "inbound":
 		addFirst(&b.set.inbounds, value, i)
 		return nil
-	case "geoip", "geosite":
-		if value == "private" {
-			return errors.New("cannot be used: geo rules are not served by this version; set route.forbid_private_ip, or write ip: lines")
-		}
-		return errors.New("cannot be used: geo rules are not served by this version; write domain: or ip: lines")
+	case "geosite":
+		return b.addSite(i, value)
+	case "geoip":
+		return b.addArea(i, value)
 	}
 	return unknownKind(kind, value)
 }

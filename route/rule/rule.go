@@ -6,7 +6,9 @@
 //	regexp:EXPR                  RE2 expression found in the domain
 //	domain:example.org           the domain and its subdomains
 //	full:www.example.org         the domain alone
+//	geosite:netflix              a list of domains; geosite:google@ads those of it with an attribute
 //	ip:1.2.3.4  ip:10.0.0.0/8    destination address
+//	geoip:cn  geoip:!cn          destination in a country, not in it; geoip:private needs no file
 //	port:80,443,1000-2000        destination port
 //	protocol:tls,bittorrent      sniffed protocol: tls, http, quic, bittorrent, dns
 //	network:tcp                  tcp or udp
@@ -29,15 +31,18 @@ import (
 // none is the line number of "no line"; it is larger than every line, so min works on both.
 const none = math.MaxInt32
 
-// Set is a compiled list of rule lines, split by what they look at. It never changes and is safe for
-// concurrent use. Matching takes no lock and allocates nothing.
+// Set is a compiled list of rule lines, split by what they look at. It never changes, but for the
+// content of the geo lists it names, and is safe for concurrent use. Matching takes no lock and
+// allocates nothing, except for a string or two when it asks a geosite list of more than 512 names.
 type Set struct {
 	lines     []string
 	any       int32 // first "*"
 	names     nameTable
 	keywords  keywordTable
 	exprs     exprTable
+	sites     []siteLine // in the order of their lines
 	addrs     addrTable
+	areas     []areaLine // in the order of their lines
 	ports     portTable
 	protocols map[string]int32
 	networks  map[string]int32
@@ -49,8 +54,9 @@ type Set struct {
 
 // Compile compiles lines. The error is an [Errors] with every bad line; the set then holds the good
 // ones, for callers who would rather have some rules than none. lines is not kept, its strings are.
-func Compile(lines []string) (*Set, error) {
-	b := newBuilder(lines)
+// Without geo, which may be nil, lines that need its files are bad.
+func Compile(lines []string, geo Geo) (*Set, error) {
+	b := newBuilder(lines, geo)
 	var bad Errors
 	for i, line := range b.set.lines {
 		if err := b.add(int32(i), line); err != nil {
@@ -99,14 +105,14 @@ func (s *Set) Empty() bool {
 
 // NeedsDomain says that a line looks at the domain: sniff when the destination is an address.
 func (s *Set) NeedsDomain() bool {
-	return s != nil && (!s.names.empty() || !s.keywords.empty() || !s.exprs.empty())
+	return s != nil && (!s.names.empty() || !s.keywords.empty() || !s.exprs.empty() || len(s.sites) > 0)
 }
 
 // NeedsProtocol says that a line looks at the sniffed protocol.
 func (s *Set) NeedsProtocol() bool { return s != nil && len(s.protocols) > 0 }
 
 // NeedsIP says that a line looks at the destination address: resolve when it is a domain.
-func (s *Set) NeedsIP() bool { return s != nil && !s.addrs.empty() }
+func (s *Set) NeedsIP() bool { return s != nil && (!s.addrs.empty() || len(s.areas) > 0) }
 
 // find returns the first matching line, or with first set any matching line, cheap classes first.
 func (s *Set) find(sub *subject, first bool) int32 {
@@ -114,8 +120,8 @@ func (s *Set) find(sub *subject, first bool) int32 {
 	if best != none && first {
 		return best
 	}
-	if !s.addrs.empty() {
-		best = min(best, s.findAddr(sub))
+	if s.NeedsIP() {
+		best = min(best, s.findAddr(sub), s.findArea(sub))
 		if best != none && first {
 			return best
 		}
@@ -155,6 +161,9 @@ func (s *Set) findMeta(sub *subject) int32 {
 
 func (s *Set) findAddr(sub *subject) int32 {
 	best := int32(none)
+	if s.addrs.empty() {
+		return best
+	}
 	if sub.addr.IsValid() {
 		best = s.addrs.find(sub.addr)
 	}
@@ -181,6 +190,12 @@ func (s *Set) findName(sub *subject, i int, first bool) int32 {
 	}
 	if !s.exprs.empty() {
 		best = min(best, s.exprs.find(sub, i, best))
+		if best != none && first {
+			return best
+		}
+	}
+	if len(s.sites) > 0 {
+		best = min(best, s.findSite(sub, i, best))
 	}
 	return best
 }

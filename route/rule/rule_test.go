@@ -109,7 +109,7 @@ func TestMatch(t *testing.T) {
 		{"   ", to("1.1.1.1 1"), false},
 	} {
 		t.Run(tt.line, func(t *testing.T) {
-			set, err := Compile([]string{tt.line})
+			set, err := Compile([]string{tt.line}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +127,7 @@ func TestMatchRuleIsFirst(t *testing.T) {
 	set, err := Compile([]string{
 		"# comment", "", "regexp:^www\\.google", "ip:10.0.0.0/8", "goog", "google", "domain:google.com", "full:www.google.com",
 		"ip:10.1.0.0/16", "port:443", "domain:com", "*",
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestNeeds(t *testing.T) {
 		{[]string{"user:1"}, false, false, false, false},
 		{[]string{"node_id:1"}, false, false, false, false},
 	} {
-		set, err := Compile(tt.lines)
+		set, err := Compile(tt.lines, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,8 +221,9 @@ func TestBadLines(t *testing.T) {
 		{"node:7", "node:main:7"},
 		{"node:main:x", "node:main:7"},
 		{"node_id:1,x", "node_id:1,2"},
-		{"geosite:netflix", "geo rules are not served by this version"},
-		{"geoip:private", "route.forbid_private_ip"},
+		{"geosite:netflix", "no geo files are known"},
+		{"geoip:cn", "no geo files are known"},
+		{"geoip:!", "nothing after the !"},
 		{"geoip:", "nothing after geoip:"},
 		{"ports:80", "did you mean port:80?"},
 		{"DOMAIN:a.org", "did you mean domain:a.org?"},
@@ -231,7 +232,7 @@ func TestBadLines(t *testing.T) {
 		{"whatever:a", "must be one of regexp"},
 		{strings.Repeat("a", maxLine+1), "must be at most"},
 	} {
-		_, err := Compile([]string{"good", tt.line})
+		_, err := Compile([]string{"good", tt.line}, nil)
 		var bad *LineError
 		if !errors.As(err, &bad) {
 			t.Errorf("%q: err = %v, want a LineError", tt.line, err)
@@ -244,7 +245,7 @@ func TestBadLines(t *testing.T) {
 }
 
 func TestCompileReportsAllAndKeepsGood(t *testing.T) {
-	set, err := Compile([]string{"regexp:(", "good.example", "ip:x", "port:0"})
+	set, err := Compile([]string{"regexp:(", "good.example", "ip:x", "port:0"}, nil)
 	var bad Errors
 	if !errors.As(err, &bad) || len(bad) != 3 || bad[0].Index != 0 || bad[1].Index != 2 || bad[2].Index != 3 {
 		t.Fatalf("err = %v", err)

@@ -3,6 +3,7 @@ package rule
 import (
 	"net/netip"
 	"strings"
+	"unicode"
 
 	"heki/adapter"
 )
@@ -13,13 +14,14 @@ const maxName = 255
 
 // subject is what sets look at, normalised once per decision. It lives on the stack.
 type subject struct {
-	md    *adapter.Metadata
-	addr  netip.Addr // destination address, also when it came written as a domain
-	count int        // names in use
-	size  [2]uint8
-	text  [2]string // the name without trailing dots, as it came
-	upper [2]bool   // text is not in lower case
-	bytes [2][maxName]byte
+	md      *adapter.Metadata
+	addr    netip.Addr // destination address, also when it came written as a domain
+	count   int        // names in use
+	size    [2]uint8
+	text    [2]string // the name without trailing dots, as it came
+	upper   [2]bool   // text is not in lower case
+	foreign [2]bool   // text has bytes outside ASCII
+	bytes   [2][maxName]byte
 }
 
 func (s *subject) fill(md *adapter.Metadata) {
@@ -59,12 +61,23 @@ func (s *subject) addName(name string) {
 			c += 'a' - 'A'
 			s.upper[i] = true
 		}
+		if c > unicode.MaxASCII {
+			s.foreign[i] = true
+		}
 		buf[j] = c
 	}
 }
 
 // name returns name i in lower case.
 func (s *subject) name(i int) []byte { return s.bytes[i][:s.size[i]] }
+
+// lower is name as a string.
+func (s *subject) lower(i int) string {
+	if !s.upper[i] {
+		return s.text[i]
+	}
+	return string(s.name(i))
+}
 
 // literal reads an address that was written as a domain. It looks before it parses, because the
 // parser's errors allocate.

@@ -44,8 +44,9 @@ type route struct {
 	outbound string
 }
 
-// NewTable compiles o. Every mistake is reported, each a *option.Mistake with its place below "route".
-func NewTable(o option.Route) (*Table, error) {
+// NewTable compiles o with the lists of geo, which may be nil. Every mistake is reported, each a
+// *option.Mistake with its place below "route".
+func NewTable(o option.Route, geo Geo) (*Table, error) {
 	at := option.Path("route")
 	t := &Table{
 		forbidBitTorrent: o.ForbidBitTorrent,
@@ -56,9 +57,9 @@ func NewTable(o option.Route) (*Table, error) {
 		sniff:            len(o.Sniff) > 0,
 	}
 	var errs, all []error
-	t.whitelist, errs = compileAt(at.Key("whitelist"), o.Whitelist)
+	t.whitelist, errs = compileAt(at.Key("whitelist"), o.Whitelist, geo)
 	all = append(all, errs...)
-	t.audit, errs = compileAt(at.Key("audit"), o.Audit)
+	t.audit, errs = compileAt(at.Key("audit"), o.Audit, geo)
 	all = append(all, errs...)
 	if ports := strings.TrimSpace(o.ForbidPorts); ports != "" {
 		list, err := parsePorts(ports, 0)
@@ -70,7 +71,7 @@ func NewTable(o option.Route) (*Table, error) {
 	for i, to := range o.Rules {
 		at := at.Key("rules").Index(i)
 		r := route{outbound: to.Outbound}
-		r.match, errs = compileAt(at.Key("match"), to.Match)
+		r.match, errs = compileAt(at.Key("match"), to.Match, geo)
 		if len(errs) == 0 && len(to.Match) > 0 && r.match.Empty() {
 			errs = append(errs, at.Key("match").Errorf(`holds only comments and matches nothing; write ["*"] to match everything`))
 		}
@@ -89,8 +90,8 @@ func NewTable(o option.Route) (*Table, error) {
 }
 
 // compileAt compiles lines and gives each mistake its place.
-func compileAt(at option.Path, lines []string) (*Set, []error) {
-	set, err := Compile(lines)
+func compileAt(at option.Path, lines []string, geo Geo) (*Set, []error) {
+	set, err := Compile(lines, geo)
 	var bad Errors
 	if !errors.As(err, &bad) {
 		return set, nil

@@ -16,7 +16,7 @@ import (
 
 func mustTable(t *testing.T, o option.Route) *Table {
 	t.Helper()
-	table, err := NewTable(o)
+	table, err := NewTable(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func mustTable(t *testing.T, o option.Route) *Table {
 
 func mustSet(t *testing.T, lines ...string) *Set {
 	t.Helper()
-	set, err := Compile(lines)
+	set, err := Compile(lines, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestTableMistakes(t *testing.T) {
 			{Match: []string{"a", "geosite:cn"}, Outbound: "o"},
 			{Match: []string{"# nothing"}, Outbound: "o"},
 		},
-	})
+	}, nil)
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatalf("err = %v, want joined errors", err)
