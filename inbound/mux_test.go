@@ -167,7 +167,7 @@ func (s *muxServer) open(t *testing.T, destination M.Socksaddr) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	req := codec.Request{Key: codec.KeyOf(protocol.Account(0).Password), Command: codec.CommandTCP, Destination: destination}
@@ -240,7 +240,7 @@ func TestSingMux(t *testing.T) {
 	}
 	one.Close()
 	two.Close()
-	for range 500 {
+	for range 10_000 {
 		if s.meter.seats() == 0 {
 			return
 		}
@@ -295,7 +295,7 @@ func TestMuxEndsWithUser(t *testing.T) {
 		if c, err := session.OpenStream(); err == nil {
 			c.Write(singmux.AppendRequest(nil, singmux.Request{Destination: M.ParseSocksaddr("a.test:80")}))
 		}
-		if err := living.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := living.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := living.Read(make([]byte, 1)); err == nil || errors.Is(err, smux.ErrTimeout) {

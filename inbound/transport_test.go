@@ -44,7 +44,7 @@ func streamOf(t *testing.T, d transport.Dialer, first string) half {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(c, first); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func TestTransportNeverRepeatsReport(t *testing.T) {
 	transport := newTransport(maxConnsPerHost)
 	transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
 	defer transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	call := func(method, body string) error {
 		req, err := http.NewRequestWithContext(ctx, method, s.URL, strings.NewReader(body))

@@ -133,7 +133,7 @@ func (c *routed) end(t *testing.T) error {
 			t.Errorf("lease closed %d times", n)
 		}
 		return err
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("still running")
 		return nil
 	}
@@ -226,7 +226,7 @@ func TestRouteConnDialsWhenTheServerSpeaksFirst(t *testing.T) {
 	select {
 	case remote := <-out.remotes: // after the sniff timeout
 		remote.Close()
-	case <-time.After(3 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a silent client was never connected")
 	}
 	c.client.Close()

@@ -78,7 +78,7 @@ func newNode(t testing.TB, o *option.Transport, secure *tls.Server) *node {
 
 func (n *node) serve(c net.Conn) {
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	if n.secure != nil {
 		secured, err := n.secure.Handshake(context.Background(), c)
 		if err != nil {
@@ -220,7 +220,7 @@ func request(t testing.TB, url string) *http.Request {
 func TestDecoy(t *testing.T) {
 	ask := func(in string) (string, error) {
 		client, server := transporttest.Pair(t)
-		_ = server.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = server.SetDeadline(time.Now().Add(time.Minute))
 		result := make(chan error, 1)
 		go func() { result <- Decoy(t.Context(), netio.NewConn(server)) }()
 		_, _ = io.WriteString(client, in)
@@ -238,7 +238,7 @@ func TestDecoy(t *testing.T) {
 		}
 	}
 	client, server := transporttest.Pair(t)
-	_ = server.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = server.SetDeadline(time.Now().Add(time.Minute))
 	result := make(chan error, 1)
 	go func() { result <- Decoy(t.Context(), netio.NewConn(server)) }()
 	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *stdtls.Config) (net.Conn, error) { return client, nil }}

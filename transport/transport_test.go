@@ -93,7 +93,7 @@ func wss(t testing.TB, secure *tls.Server, s Server) (io.ReadWriteCloser, net.Co
 		if err != nil {
 			return
 		}
-		_ = raw.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = raw.SetDeadline(time.Now().Add(time.Minute))
 		conn, err := secure.Handshake(context.Background(), raw)
 		if err != nil {
 			t.Error(err)

@@ -26,7 +26,7 @@ func output(t *testing.T, c *cobra.Command, args ...string) (string, error) {
 	c.SetOut(out)
 	c.SetErr(io.Discard)
 	c.SilenceUsage, c.SilenceErrors = true, true
-	c.SetArgs(args)
+	c.SetArgs(append([]string{}, args...)) // never nil, which is the arguments of the test binary
 	err := c.Execute()
 	return out.String(), err
 }

@@ -219,7 +219,7 @@ func hopAll(t *testing.T, in *Inbound, ports []uint16) {
 	}
 	tr := &quic.Transport{Conn: &hopper{UDPConn: socket, ports: ports}}
 	defer func() { _, _ = tr.Close(), socket.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conn, err := tr.Dial(ctx, in.Addresses()[0], &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, &quic.Config{EnableDatagrams: true})
 	if err != nil {
@@ -233,7 +233,7 @@ func hopAll(t *testing.T, in *Inbound, ports []uint16) {
 	want := bytes.Repeat([]byte("hop "), 1<<18)
 	go func() { _, _ = s.Write(want) }()
 	got := make([]byte, len(want))
-	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = s.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("the echo differs, %v", err)
 	}

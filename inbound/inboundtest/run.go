@@ -112,7 +112,7 @@ func (p Protocol) expect(t testing.TB, c net.Conn, want []byte) {
 }
 
 func (p Protocol) testEcho(t *testing.T) {
-	s, dst := Start(t, p, waiting(patience), 3), echo(t)
+	s, dst := Start(t, p, Waiting(patience), 3), echo(t)
 	for i := range 3 {
 		c := p.open(t, s, i, dst, []byte("hello"))
 		p.expect(t, c, []byte("hello"))
@@ -120,7 +120,7 @@ func (p Protocol) testEcho(t *testing.T) {
 }
 
 func (p Protocol) testHalfClose(t *testing.T) {
-	s := Start(t, p, waiting(patience), 1)
+	s := Start(t, p, Waiting(patience), 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func (p Protocol) testHalfClose(t *testing.T) {
 }
 
 func (p Protocol) testFirstPayload(t *testing.T) {
-	s, dst := Start(t, p, waiting(patience), 1), echo(t)
+	s, dst := Start(t, p, Waiting(patience), 1), echo(t)
 	payload := make([]byte, 1<<20)
 	rand.Read(payload)
 	c := s.Dial(t)
@@ -157,7 +157,7 @@ func (p Protocol) testFirstPayload(t *testing.T) {
 }
 
 func (p Protocol) testSplitHeader(t *testing.T) {
-	s, dst := Start(t, p, waiting(patience), 1), echo(t)
+	s, dst := Start(t, p, Waiting(patience), 1), echo(t)
 	try := func(cut int) (n int) {
 		c := &halves{Conn: s.Dial(t), cut: cut}
 		defer c.Close()
@@ -243,7 +243,7 @@ func (p Protocol) testFallback(t *testing.T) {
 }
 
 func (p Protocol) testSwap(t *testing.T) {
-	s, dst := Start(t, p, waiting(3*time.Second), 2), echo(t) // a removed user waits for it
+	s, dst := Start(t, p, Waiting(3*time.Second), 2), echo(t) // a removed user waits for it
 	living := p.open(t, s, 0, dst, []byte("before"))
 	p.expect(t, living, []byte("before"))
 	stop := make(chan struct{})
@@ -281,7 +281,7 @@ func (p Protocol) testSwap(t *testing.T) {
 }
 
 func (p Protocol) testDuplicate(t *testing.T) {
-	s, dst := Start(t, p, waiting(patience), 1), echo(t)
+	s, dst := Start(t, p, Waiting(patience), 1), echo(t)
 	twice := append(Users(p, 3), Users(p, 1)...)
 	if err := s.Swap(twice); err == nil {
 		t.Error("two users with one credential were accepted")
@@ -290,7 +290,7 @@ func (p Protocol) testDuplicate(t *testing.T) {
 }
 
 func (p Protocol) testKick(t *testing.T) {
-	s, dst := Start(t, p, waiting(patience), 0), echo(t)
+	s, dst := Start(t, p, Waiting(patience), 0), echo(t)
 	users := Users(p, 2)
 	if err := s.Swap(users); err != nil {
 		t.Fatal(err)
@@ -375,7 +375,7 @@ func garbage(i int, header []byte) []byte {
 // settle waits until the server has let go of what it served.
 func settle(s *Server) {
 	in, ok := s.Inbound.(interface{ Open() int })
-	for range 500 {
+	for range 6000 {
 		if ok && in.Open() == 0 {
 			break
 		}

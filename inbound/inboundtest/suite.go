@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	M "github.com/sagernet/sing/common/metadata"
+
 	"heki/adapter"
 	"heki/inbound"
 	"heki/option"
@@ -59,8 +61,8 @@ type Server struct {
 // patience is the handshake's time where a slow machine must not run out of it.
 const patience = 15 * time.Second
 
-// waiting are options with the handshake's time.
-func waiting(d time.Duration) (o option.Stream) {
+// Waiting are options with the handshake's time.
+func Waiting(d time.Duration) (o option.Stream) {
 	o.HandshakeTimeout = option.Duration(d)
 	return o
 }
@@ -104,10 +106,34 @@ func (s *Server) Dial(t testing.TB) *net.TCPConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return c.(*net.TCPConn)
+}
+
+// Serve sends a first flight, which request makes for a destination, and returns it once the server has
+// reached that destination.
+func Serve(t testing.TB, s *Server, request func(to M.Socksaddr) []byte) []byte {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	first := request(M.SocksaddrFromNet(l.Addr()))
+	if _, err := s.Dial(t).Write(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	return first
 }
 
 // Users returns users 0 to n-1 of p, each with a meter that can be kicked.

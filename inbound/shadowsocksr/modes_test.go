@@ -334,19 +334,20 @@ func TestUDP(t *testing.T) {
 			if tt.p.Mode == option.SSRSingleUser {
 				key = c.codec.Key()
 			}
-			err := exchange(t, c, n.all()[0].pair.Packets().Addresses()[0], key, uint32(u.ID))
+			addr := n.all()[0].pair.Packets().Addresses()[0]
+			err := exchange(t, c, addr, key, uint32(u.ID), tt.want)
 			if (err == nil) != tt.want {
 				t.Errorf("err = %v, want an answer: %v", err, tt.want)
 			}
-			if tt.p.Protocol != "origin" && exchange(t, c, n.all()[0].pair.Packets().Addresses()[0], []byte("another key"), uint32(u.ID)) == nil {
+			if tt.p.Protocol != "origin" && exchange(t, c, addr, []byte("another key"), uint32(u.ID), false) == nil {
 				t.Error("a wrong key is answered")
 			}
 		})
 	}
 }
 
-// exchange sends one datagram and reads the answer.
-func exchange(t *testing.T, c client, addr net.Addr, key []byte, uid uint32) error {
+// exchange sends one datagram and reads the answer, for which it waits long where there is to be one.
+func exchange(t *testing.T, c client, addr net.Addr, key []byte, uid uint32, wanted bool) error {
 	t.Helper()
 	conn, err := net.Dial("udp", addr.String())
 	if err != nil {
@@ -363,7 +364,11 @@ func exchange(t *testing.T, c client, addr net.Addr, key []byte, uid uint32) err
 	if _, err := conn.Write(b.Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	wait := 300 * time.Millisecond
+	if wanted {
+		wait = time.Minute
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(wait))
 	got := make([]byte, 2000)
 	m, err := conn.Read(got)
 	if err != nil {

@@ -179,7 +179,7 @@ func open(t testing.TB, addr net.Addr, c client, a adapter.Account, dst net.Addr
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { raw.Close() })
-	_ = raw.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = raw.SetDeadline(time.Now().Add(time.Minute))
 	s := c.stream(a, dst, raw)
 	if _, err := s.Write([]byte("hello")); err != nil {
 		return nil
@@ -199,7 +199,7 @@ func replay(t testing.TB, addr net.Addr, raw []byte) bool {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = c.Write(raw)
 	n, _ := c.Read(make([]byte, 1))
 	return n > 0

@@ -134,7 +134,7 @@ func (s *visionServer) dial(t testing.TB) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return c.(*net.TCPConn)
 }
 
@@ -253,7 +253,7 @@ func TestVisionKick(t *testing.T) {
 	s := startVision(t, nil)
 	_, _, outside := s.browse(t)
 	s.router.kick()
-	_ = outside.Conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = outside.Conn.SetReadDeadline(time.Now().Add(time.Minute))
 	n, err := outside.Conn.Read(make([]byte, 100))
 	if n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after the kick: %d bytes, %v", n, err)

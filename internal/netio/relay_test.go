@@ -103,7 +103,7 @@ func TestRelayLateReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	user.Write([]byte("too late"))
-	user.SetReadDeadline(time.Now().Add(10 * time.Second))
+	user.SetReadDeadline(time.Now().Add(time.Minute))
 	if err := awaitReset(user); !IsReset(err) {
 		t.Errorf("the user sees %v", err)
 	}

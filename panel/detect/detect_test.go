@@ -48,7 +48,7 @@ func detect(t *testing.T, url, key string, node option.PanelNode) (string, error
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	found, err := c.(panel.Detector).Detect(ctx)
 	if err != nil {

@@ -70,7 +70,7 @@ func (w *world) must(t *testing.T, kind panel.Kind, o option.Panel, node option.
 }
 
 func ctxOf(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

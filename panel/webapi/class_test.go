@@ -41,7 +41,7 @@ func TestClassOverSockets(t *testing.T) {
 		{"found", small, true, "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", false, []panel.Class{panel.Refused}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var arrived atomic.Int32
 			url := listen(t, func(conn net.Conn) {

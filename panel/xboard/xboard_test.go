@@ -65,7 +65,7 @@ func (w *world) client(t *testing.T, url string, version int) *Client {
 }
 
 func ctxOf(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -281,7 +281,11 @@ func TestClasses(t *testing.T) {
 			w := newWorld(t, 2)
 			w.panel.Fail(paneltest.Any, tt.fault, -1)
 			soon := func() context.Context {
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				wait := time.Minute
+				if tt.text == "timeout" {
+					wait = time.Second
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), wait)
 				t.Cleanup(cancel)
 				return ctx
 			}

@@ -48,7 +48,7 @@ func quicDatagrams(tb testing.TB, version quic.Version, n int) [][]byte {
 		tb.Fatal(err)
 	}
 	defer server.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -61,7 +61,7 @@ func quicDatagrams(tb testing.TB, version quic.Version, n int) [][]byte {
 	var list [][]byte
 	for range n {
 		buf := make([]byte, 2048)
-		_ = server.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = server.SetReadDeadline(time.Now().Add(time.Minute))
 		size, err := server.Read(buf)
 		if err != nil {
 			tb.Error(err)

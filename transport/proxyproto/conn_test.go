@@ -114,7 +114,7 @@ func TestReadDeadline(t *testing.T) {
 	} {
 		client, server := pair(t)
 		io.WriteString(client, tt.sent)
-		server.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		server.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 		conn := netio.NewConn(server)
 		if _, _, err := Read(conn, tt.required); !errors.Is(err, tt.err) {
 			t.Errorf("%q, required %v: %v, want %v", tt.sent, tt.required, err, tt.err)

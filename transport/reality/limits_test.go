@@ -67,7 +67,7 @@ func TestProbesLeaveNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(time.Minute))
 			switch i % 4 {
 			case 0:
 				_, _ = c.Write([]byte("GET / HTTP/1.1\r\n\r\n"))

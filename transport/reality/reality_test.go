@@ -160,7 +160,7 @@ func probe(t *testing.T, addr string, halfClose bool, data []byte) []byte {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = c.Write(data)
 	if halfClose {
 		_ = c.(*net.TCPConn).CloseWrite()

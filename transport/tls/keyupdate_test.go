@@ -79,7 +79,7 @@ func TestKeyUpdate(t *testing.T) {
 	flight = append(flight, s.record(22, "\x18\x00\x00\x01\x00")...)
 	s.update()
 	_, _ = raw.Write(flight)
-	_ = server.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = server.SetReadDeadline(time.Now().Add(time.Minute))
 	b, err := server.WaitReadBuffer()
 	if err != nil || string(b.Bytes()) != "hello" {
 		t.Fatalf("before: %v, %v", b, err)

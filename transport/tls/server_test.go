@@ -291,7 +291,7 @@ func TestGarbage(t *testing.T) {
 			}
 		}
 		go func() {
-			_ = a.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = a.SetDeadline(time.Now().Add(time.Minute))
 			go func() { _, _ = io.Copy(io.Discard, a) }()
 			_, _ = a.Write(flight)
 			_ = a.Close()

@@ -28,8 +28,8 @@ type raw struct {
 func dialRaw(t testing.TB, handle func(context.Context, *Stream, *Message)) *raw {
 	t.Helper()
 	client, server := transporttest.Pair(t)
-	_ = server.SetDeadline(time.Now().Add(20 * time.Second))
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = server.SetDeadline(time.Now().Add(time.Minute))
+	_ = client.SetDeadline(time.Now().Add(time.Minute))
 	r := &raw{Conn: client, framer: http2.NewFramer(client, client), result: serve(t, tunnel(), server, handle)}
 	_, _ = client.Write(appendSettings([]byte(Preface)))
 	return r
@@ -401,7 +401,7 @@ func TestGarbage(t *testing.T) {
 // The reader goes on while a peer that sends padding does not read what that is answered with.
 func TestPaddingNeedsNoReader(t *testing.T) {
 	client, server := net.Pipe()
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(time.Minute))
 	done := make(chan struct{})
 	result := serve(t, tunnel(), server, func(_ context.Context, s *Stream, _ *Message) {
 		<-done

@@ -73,7 +73,7 @@ func dialer(t testing.TB, srv *Server, handle func(context.Context, *Stream, *Me
 	k := NewClient(ClientOptions{Dial: func(context.Context) (net.Conn, error) {
 		*dials++
 		client, server := transporttest.Pair(t)
-		_ = server.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = server.SetDeadline(time.Now().Add(time.Minute))
 		results = append(results, serve(t, srv, server, handle))
 		return client, nil
 	}})
@@ -90,7 +90,7 @@ func dialer(t testing.TB, srv *Server, handle func(context.Context, *Stream, *Me
 func browser(t testing.TB, srv *Server, handle func(context.Context, *Stream, *Message)) (*http.Client, net.Conn, chan error) {
 	t.Helper()
 	client, server := transporttest.Pair(t)
-	_ = server.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = server.SetDeadline(time.Now().Add(time.Minute))
 	result := serve(t, srv, server, handle)
 	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) {
 		return client, nil

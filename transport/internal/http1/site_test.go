@@ -30,7 +30,7 @@ func site(t *testing.T) (net.Conn, *netio.Conn, chan error) {
 	t.Cleanup(func() { _, _ = a.Close(), b.Close() })
 	c := netio.NewConn(b)
 	result := make(chan error, 1)
-	_ = b.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = b.SetDeadline(time.Now().Add(time.Minute))
 	go func() { result <- (&Site{Name: "x"}).Serve(c) }()
 	return a, c, result
 }
