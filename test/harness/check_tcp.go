@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// checkTimeout bounds one connection of a check.
-const checkTimeout = 30 * time.Second
+// checkTimeout bounds one connection of a check: 8 MiB with the race detector on a machine with twenty other
+// things to do.
+const checkTimeout = time.Minute
 
 // open dials destination through w, sends the command line and bounds the connection's life.
 func open(t testing.TB, w Way, destination, command string) Duplex {

@@ -64,7 +64,7 @@ func debianBinary(name string, p debian) (string, error) {
 	fmt.Fprintf(os.Stderr, "harness: unpacking %s into %s (apt-get download, dpkg-deb)\n", strings.Join(p.packages, ", "), dir)
 	// The libraries first: the program's presence says that all is there.
 	for i := len(p.packages) - 1; i >= 0; i-- {
-		script := `set -e; rm -f "$1"_*.deb; apt-get -q download "$1" || { apt-get -qq update; apt-get -q download "$1"; }; dpkg-deb -x "$1"_*.deb .; rm -f "$1"_*.deb`
+		script := `set -e; rm -f "$1"_*.deb; apt-get -q -o Acquire::Retries=3 download "$1" || { apt-get -qq -o Acquire::Retries=3 update; apt-get -q -o Acquire::Retries=3 download "$1"; }; dpkg-deb -x "$1"_*.deb .; rm -f "$1"_*.deb`
 		cmd := exec.Command("sh", "-c", script, "sh", p.packages[i])
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
