@@ -57,7 +57,9 @@ func TestStreamsHaveTheirOwnDeadline(t *testing.T) {
 	for name, o := range shared {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := inboundtest.Start(t, protocol, option.Stream{Transport: o}, 1)
+			stream := inboundtest.Waiting(2 * time.Second)
+			stream.Transport = o
+			s := inboundtest.Start(t, protocol, stream, 1)
 			d := dialing(t, s, o)
 			dst := server(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
 			header := string(protocol.Header(protocol.Account(0), dst))
@@ -81,7 +83,9 @@ func TestHalfCloseOfStreams(t *testing.T) {
 	for name, o := range shared {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := inboundtest.Start(t, protocol, option.Stream{Transport: o}, 1)
+			stream := inboundtest.Waiting(time.Minute)
+			stream.Transport = o
+			s := inboundtest.Start(t, protocol, stream, 1)
 			d := dialing(t, s, o)
 			up := server(t, func(c *net.TCPConn) {
 				all, _ := io.ReadAll(c)

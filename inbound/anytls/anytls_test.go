@@ -171,7 +171,7 @@ func TestProbesFindAWebServer(t *testing.T) {
 
 // A session ends with its user although no stream is open; others live on.
 func TestSwapEndsIdleSessions(t *testing.T) {
-	s := inboundtest.Start(t, protocol, option.Stream{}, 0)
+	s := inboundtest.Start(t, protocol, inboundtest.Waiting(time.Minute), 0)
 	users := inboundtest.Users(protocol, 2)
 	if err := s.Swap(users); err != nil {
 		t.Fatal(err)

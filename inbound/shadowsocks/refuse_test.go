@@ -106,7 +106,7 @@ func (c client) sealed(text string) []byte {
 func TestClockOffIsServed(t *testing.T) {
 	for _, off := range []time.Duration{-30 * time.Second, 30 * time.Second} {
 		c := client{modern: ss2022.AES128GCM, at: someTime}
-		s := inboundtest.Start(t, c.protocol(), option.Stream{}, 1)
+		s := inboundtest.Start(t, c.protocol(), inboundtest.Waiting(time.Minute), 1)
 		late := c
 		late.at = someTime.Add(off)
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -97,7 +97,7 @@ func start(t *testing.T, o *option.ShadowsocksR, users ...*adapter.User) *node {
 func startWith(t *testing.T, m *Memory, o *option.ShadowsocksR, users ...*adapter.User) *node {
 	t.Helper()
 	o.Listen.Listen = option.Listable[string]{"127.0.0.1"}
-	o.HandshakeTimeout = option.Duration(500 * time.Millisecond)
+	o.HandshakeTimeout = option.Duration(3 * time.Second)
 	o.MuRegex, o.MuSuffix = ssr.DefaultHostPattern, ssr.DefaultHostSuffix
 	n := new(node)
 	env := inbound.Env{Router: &n.router, Listeners: new(tcp.Pool), Log: slog.New(slog.DiscardHandler), Now: n.clock.Now}

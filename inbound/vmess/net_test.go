@@ -63,7 +63,7 @@ func (echoes) RoutePacketConn(_ context.Context, conn N.PacketConn, md *adapter.
 func serve(t *testing.T, o option.VMess) string {
 	t.Helper()
 	o.Listen.Listen = option.Listable[string]{"127.0.0.1"}
-	o.HandshakeTimeout = option.Duration(300 * time.Millisecond)
+	o.HandshakeTimeout = option.Duration(time.Minute)
 	env := inbound.Env{Router: echoes{}, Listeners: new(tcp.Pool), Log: slog.New(slog.DiscardHandler)}
 	in, err := New(env, "in", &o, NewMemory())
 	if err != nil {
@@ -208,7 +208,7 @@ func TestClockOffIsServed(t *testing.T) {
 			c := client{security: vmess.SecurityGCM, options: padded, at: at(off), legacy: legacy}
 			p := c.protocol(option.VMess{Legacy: true}, 0)
 			p.Now = func() time.Time { return someTime }
-			s := inboundtest.Start(t, p, option.Stream{}, 1)
+			s := inboundtest.Start(t, p, inboundtest.Waiting(time.Minute), 1)
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)

@@ -164,7 +164,7 @@ func isCut(c net.Conn) bool {
 }
 
 func trojanInbound(tag string, port int, users ...object) object {
-	return object{"type": "trojan", "tag": tag, "listen": "127.0.0.1", "listen_port": port, "handshake_timeout": "1s", "users": users}
+	return object{"type": "trojan", "tag": tag, "listen": "127.0.0.1", "listen_port": port, "handshake_timeout": "3s", "users": users}
 }
 
 func TestReloadTouchesOnlyWhatChanged(t *testing.T) {

@@ -81,7 +81,7 @@ func TestTargetDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := newOptions(t, l.Addr().String())
-	o.HandshakeTimeout = option.Duration(300 * time.Millisecond)
+	o.HandshakeTimeout = option.Duration(2 * time.Second)
 	h := start(t, o)
 	if _, err := h.connect(t, user{}); err == nil { // the target accepts and says nothing
 		t.Error("the handshake worked")
@@ -106,7 +106,7 @@ func TestSlowHello(t *testing.T) {
 	}
 	defer l.Close()
 	o := newOptions(t, l.Addr().String())
-	o.HandshakeTimeout = option.Duration(50 * time.Millisecond)
+	o.HandshakeTimeout = option.Duration(500 * time.Millisecond)
 	h := start(t, o)
 	c := h.raw(t)
 	_, _ = c.Write([]byte{22, 3, 1})

@@ -186,8 +186,8 @@ func TestHandshakeTimeout(t *testing.T) {
 		t.Errorf("client: %v", err)
 	}
 	a, b = tcpPair(t)
-	go func() { _, _ = a.Write([]byte("GET / HT")) }()
-	if _, err := s.Handshake(context.Background(), b); !errors.Is(err, ErrPlainHTTP) {
+	_, _ = a.Write([]byte("GET / HT"))
+	if _, err := newServer(t, nil).Handshake(context.Background(), b); !errors.Is(err, ErrPlainHTTP) {
 		t.Errorf("half a request: %v", err)
 	}
 	_ = a.Close()
