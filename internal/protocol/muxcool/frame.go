@@ -128,6 +128,22 @@ func ParseFrame(b []byte, hint string) (f Frame, n int, err error) {
 	return f, n, nil
 }
 
+// peekFrame waits for a header and returns its length in bytes, nothing consumed. host is ParseFrame's hint.
+func peekFrame(conn wire.Source, host string) (Frame, int, error) {
+	b, err := wire.PeekFrame(conn, 0, 2)
+	for err == nil {
+		var need int
+		if need, err = headerSize(b); err != nil || len(b) >= need {
+			break
+		}
+		b, err = wire.PeekFrame(conn, len(b), need)
+	}
+	if err != nil {
+		return Frame{}, 0, err
+	}
+	return ParseFrame(b, host)
+}
+
 // parseTarget decodes network, address and GlobalID where the status has them.
 func (f *Frame) parseTarget(meta []byte, hint string) {
 	if len(meta) == 0 {

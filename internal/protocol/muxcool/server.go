@@ -88,18 +88,7 @@ func (s *server) next() error {
 
 // readFrame waits for a frame and consumes its header.
 func (s *server) readFrame() error {
-	b, err := wire.PeekFrame(s.conn, 0, 2)
-	for err == nil {
-		var need int
-		if need, err = headerSize(b); err != nil || len(b) >= need {
-			break
-		}
-		b, err = wire.PeekFrame(s.conn, len(b), need)
-	}
-	if err != nil {
-		return err
-	}
-	f, n, err := ParseFrame(b, s.host)
+	f, n, err := peekFrame(s.conn, s.host)
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,19 @@ var (
 	_ N.PacketReadWaiter = (*PacketConn)(nil)
 )
 
-// PacketConn is the server's side of command UDP: packets to and from one destination, each framed
-// as u16be length and payload. Reading is for one goroutine at a time, writing for any number.
+// stream is a ServerConn or a ClientConn.
+type stream interface {
+	wire.Conn
+	N.ExtendedWriter
+	FrontHeadroom() int
+}
+
+// PacketConn is either side of command UDP: packets to and from one destination, each framed as u16be
+// length and payload. Reading is for one goroutine at a time, writing for any number.
 type PacketConn struct {
-	conn        *ServerConn
+	conn        stream
 	destination M.Socksaddr
+	client      bool // packets that are for another destination are lost
 	body        wire.Body
 	options     N.ReadWaitOptions
 }
@@ -41,6 +49,12 @@ func NewPacketConn(conn wire.Conn, destination M.Socksaddr) *PacketConn {
 		destination: destination,
 		body:        wire.Body{Source: conn},
 	}
+}
+
+// NewClientPacketConn asks for packets of destination on conn, whose request says so. A packet to
+// another destination is lost. Closing it closes conn.
+func NewClientPacketConn(conn *ClientConn, destination M.Socksaddr) *PacketConn {
+	return &PacketConn{conn: conn, destination: destination, client: true, body: wire.Body{Source: conn}}
 }
 
 // next waits for a frame and consumes its header. Frames without payload are skipped.
@@ -92,11 +106,11 @@ func (c *PacketConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
 }
 
 // WritePacket implements N.PacketWriter. It owns b. Where the packet comes from is not on the wire,
-// so replies of any source are delivered; an empty packet, or one above MaxPacket, is dropped, since
-// no frame can say it.
-func (c *PacketConn) WritePacket(b *buf.Buffer, _ M.Socksaddr) error {
+// so a server's replies of any source are delivered; an empty packet, or one above MaxPacket, is
+// dropped, since no frame can say it.
+func (c *PacketConn) WritePacket(b *buf.Buffer, address M.Socksaddr) error {
 	length := b.Len()
-	if length == 0 || length > MaxPacket {
+	if length == 0 || length > MaxPacket || c.client && address != c.destination {
 		b.Release()
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"net"
 	"time"
 
+	N "github.com/sagernet/sing/common/network"
+
 	"heki/internal/netio"
 	"heki/internal/protocol/wire"
 )
@@ -16,6 +18,7 @@ const patience = 100 * time.Millisecond
 // reader and, once the header is out, its writer are replaceable.
 type Early struct {
 	wire.Preface
+	inner *netio.Conn
 	timer *time.Timer
 }
 
@@ -23,11 +26,14 @@ var _ wire.Conn = (*Early)(nil)
 
 // NewEarly makes conn, which it owns, begin with header, which it keeps.
 func NewEarly(conn net.Conn, header []byte) *Early {
-	c := new(Early)
-	c.Begin(netio.NewConn(conn), header)
+	c := &Early{inner: netio.NewConn(conn)}
+	c.Begin(c.inner, header)
 	c.timer = time.AfterFunc(patience, func() { _ = c.Flush() }) // who writes or reads next learns of the error
 	return c
 }
+
+// Waiter waits for what is read without holding a buffer.
+func (c *Early) Waiter() N.ReadWaiter { return c.inner }
 
 // Close ends the waiting and closes the stream.
 func (c *Early) Close() error {

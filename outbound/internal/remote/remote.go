@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"heki/adapter"
 	"heki/constant"
+	"heki/internal/netio"
 	"heki/option"
 	"heki/outbound"
 	"heki/outbound/internal/dialer"
@@ -74,14 +76,55 @@ func (s *Server) Error(err error) error {
 	return fmt.Errorf("server %s: %w", s, err)
 }
 
+// dialTime bounds the way to the server: names, each address, TLS and transport.
+const dialTime = 30 * time.Second
+
 // Dial returns a stream to the server, TLS and transport done, that is the caller's. ctx bounds the
 // time until then.
 func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTime, errSlow)
+	defer cancel()
 	conn, err := s.carrier.DialContext(ctx)
 	if err != nil {
 		return nil, s.Error(err)
 	}
 	return conn, nil
+}
+
+var errSlow = errors.New("no answer in time")
+
+// Greet dials, and runs a conversation that comes before payload within the time of a handshake. The
+// stream, with what was read of it ahead, is the caller's.
+func (s *Server) Greet(ctx context.Context, talk func(c *netio.Conn) error) (*netio.Conn, error) {
+	conn, err := s.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, constant.HandshakeTimeout, errSlow)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	c := netio.NewConn(conn)
+	err = talk(c)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		return c, nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	c.Drop()
+	_ = conn.Close()
+	return nil, s.Error(err)
+}
+
+// Takes refuses a network that the options of an outbound leave out.
+func Takes(p *option.Packet, network string) error {
+	if network == constant.NetworkTCP && p.HasTCP() || network == constant.NetworkUDP && p.HasUDP() {
+		return nil
+	}
+	return fmt.Errorf("the outbound's network leaves out %s", network)
 }
 
 // connect is one connection below the transport.
