@@ -17,6 +17,7 @@ const (
 	TypeSocks        = "socks"
 	TypeHTTP         = "http"
 	TypeRedirect     = "redirect"
+	TypeGroup        = "group"
 )
 
 // Transport types, as written in "transport.type". Plain TCP has no name.

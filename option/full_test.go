@@ -104,7 +104,7 @@ var anyValue = []string{
 	"Listen.ReuseAddr", "Listen.TCPFastOpen", "Listen.TCPMultiPath", "Listen.MPTCP",
 	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "PasswordUser.Password", "Panel.Key",
 	"Dial.RoutingMark", "Dial.TCPFastOpen", "Dial.TCPMultiPath", "Transport.MaxEarlyData",
-	"Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
+	"Group.Failover", "Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
 	"Reality.Enabled", "Hysteria2.IgnoreClientBandwidth", "Hysteria2Local.MasqueradePort", "Hysteria2Obfs.Password", "Masquerade.RewriteHost", "Masquerade.Content",
 	"SSRPort.Password", "SSRPort.ProtocolParam", "SSRPort.ObfsParam", "SSRUser.Password", "SSRUser.ProtocolParam", "SSRUser.ObfsParam",
 	"SSRSharing.MuRegex", "SSRSharing.MuSuffix", "SSRSharing.CIDLimit", "SSRSharing.ObfsUDP", "SSRExtraPort.ListenPort", "SSRUser.ListenPort",

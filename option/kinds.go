@@ -36,6 +36,8 @@ func newOutbound(typ string) OutboundOptions {
 		return new(Direct)
 	case constant.TypeBlock:
 		return new(Block)
+	case constant.TypeGroup:
+		return new(Group)
 	}
 	return nil
 }
@@ -60,9 +62,9 @@ var (
 		},
 	}
 	outboundKind = kind{
-		served: []string{constant.TypeBlock, constant.TypeDirect},
+		served: []string{constant.TypeBlock, constant.TypeDirect, constant.TypeGroup},
 		planned: []string{
-			"group", "http", "redirect", "shadowsocks", "shadowsocksr", "socks", "trojan", "vless", "vmess",
+			"http", "redirect", "shadowsocks", "shadowsocksr", "socks", "trojan", "vless", "vmess",
 		},
 		never: []string{
 			"anytls", "bridge", "dns", "hysteria", "hysteria2", "naive", "selector", "shadowtls", "snell", "ssh",

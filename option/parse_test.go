@@ -152,7 +152,7 @@ func TestDecodeMessages(t *testing.T) {
 			`inbounds[4].type (line 1:62): "tun" is not served by heki; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 			`inbounds[4].tag (line 1:76): is a number, must be a string: write it in double quotes`,
 			`inbounds[5].type (line 1:89): "anything" is unknown; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
-			`outbounds[0].type (line 1:126): "socks" is not served by this version; served: block, direct`,
+			`outbounds[0].type (line 1:126): "socks" is not served by this version; served: block, direct, group`,
 			`outbounds[1].x (line 1:154): is not a known key; known here: tag, type`,
 		}},
 		{"columns are characters", `{"日本": 1, "log": {"level": 1}}`, []string{

@@ -27,6 +27,7 @@ func (o *Options) validateOutbounds(at Path) error {
 	r.join(nameTags(at, len(o.Outbounds), func(i int) (string, *string) {
 		return o.Outbounds[i].Type, &o.Outbounds[i].Tag
 	}))
+	r.join(o.validateGroups(at))
 	return r.err()
 }
 

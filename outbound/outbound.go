@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sort"
 	"strings"
+	"time"
 
 	"heki/adapter"
 	"heki/constant"
@@ -17,6 +18,24 @@ import (
 type Env struct {
 	Resolver adapter.Resolver
 	Log      *slog.Logger
+	// Now is the corrected clock, for protocols that compare times with their servers. Nil is
+	// time.Now; see Time.
+	Now func() time.Time
+}
+
+// Time is the time by the corrected clock.
+func (e *Env) Time() time.Time {
+	if e.Now == nil {
+		return time.Now()
+	}
+	return e.Now()
+}
+
+// Joiner is an outbound that uses others.
+type Joiner interface {
+	// Join lets it find the others by tag, once, before it is used. get returns nil for a tag that no
+	// outbound has.
+	Join(get func(tag string) adapter.Outbound) error
 }
 
 // Constructor builds an outbound from validated options.
@@ -85,6 +104,13 @@ func NewSet(r *Registry, env Env, outs []option.Outbound) (*Set, error) {
 			_ = old.Close()
 		}
 		s.byTag[o.Tag] = built
+	}
+	for _, o := range s.byTag {
+		if j, ok := o.(Joiner); ok {
+			if err := j.Join(s.Get); err != nil {
+				return nil, errors.Join(fmt.Errorf("outbound %q: %w", o.Tag(), err), s.Close())
+			}
+		}
 	}
 	return s, nil
 }

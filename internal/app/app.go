@@ -103,7 +103,7 @@ func (a *App) release() error {
 }
 
 func (a *App) buildOutbounds(o *option.Options) (*outbound.Set, error) {
-	return outbound.NewSet(outboundTypes(), outbound.Env{Resolver: a.resolver, Log: a.log}, o.Outbounds)
+	return outbound.NewSet(outboundTypes(), outbound.Env{Resolver: a.resolver, Log: a.log, Now: a.now}, o.Outbounds)
 }
 
 // Start binds the inbounds and starts the panels. When an inbound of the file cannot start, nothing

@@ -12,6 +12,7 @@ import (
 	"heki/outbound"
 	"heki/outbound/block"
 	"heki/outbound/direct"
+	"heki/outbound/group"
 )
 
 // inboundTypes is the list of the protocols that heki serves. Their inbounds remember together in m.
@@ -32,5 +33,6 @@ func outboundTypes() *outbound.Registry {
 	r := outbound.NewRegistry()
 	block.Register(r)
 	direct.Register(r)
+	group.Register(r)
 	return r
 }

@@ -1,0 +1,536 @@
+package group
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	M "github.com/sagernet/sing/common/metadata"
+	N "github.com/sagernet/sing/common/network"
+	"go.uber.org/goleak"
+
+	"heki/adapter"
+	"heki/internal/netio"
+	"heki/option"
+	"heki/outbound"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is an outbound whose connections are pipes.
+type fake struct {
+	tag string
+
+	mu    sync.Mutex
+	fail  error
+	dials int
+	serve func(net.Conn) // of the other end; nil closes it
+}
+
+func (f *fake) Tag() string  { return f.tag }
+func (f *fake) Close() error { return nil }
+
+// set changes what becomes of the next connections.
+func (f *fake) set(fail error, serve func(net.Conn)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail, f.serve = fail, serve
+}
+
+// count is how often it was asked.
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dials
+}
+
+func (f *fake) Dial(context.Context, *adapter.Metadata) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dials++
+	if f.fail != nil {
+		return nil, f.fail
+	}
+	near, far := net.Pipe()
+	serve := f.serve
+	go func() {
+		if serve != nil {
+			serve(far)
+		}
+		far.Close()
+	}()
+	return near, nil
+}
+
+func (f *fake) ListenPacket(context.Context, *adapter.Metadata) (N.PacketConn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dials++
+	return nil, f.fail
+}
+
+// newGroup is a group of members fakes a, b, c …
+func newGroup(t testing.TB, o option.Group, n int) (*Group, []*fake) {
+	t.Helper()
+	all := make(map[string]adapter.Outbound)
+	var fakes []*fake
+	for i := range n {
+		f := &fake{tag: string(rune('a' + i))}
+		fakes, all[f.tag] = append(fakes, f), f
+		o.Outbounds = append(o.Outbounds, f.tag)
+	}
+	return join(t, o, slog.New(slog.DiscardHandler), all), fakes
+}
+
+func join(t testing.TB, o option.Group, log *slog.Logger, all map[string]adapter.Outbound) *Group {
+	t.Helper()
+	if err := o.Validate(""); err != nil {
+		t.Fatal(err)
+	}
+	out, err := New(outbound.Env{Log: log}, "g", &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := out.(*Group)
+	t.Cleanup(func() { g.Close() })
+	if err := g.Join(func(tag string) adapter.Outbound { return all[tag] }); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func user(name string) *adapter.Metadata {
+	return &adapter.Metadata{User: &adapter.User{Account: adapter.Account{Name: name}}}
+}
+
+// dial makes one connection and returns the member that it leads through.
+func dial(t testing.TB, g *Group, md *adapter.Metadata) string {
+	t.Helper()
+	c, err := g.Dial(t.Context(), md)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	tag, ok := strings.CutPrefix(md.Outbound, "g/")
+	if !ok {
+		t.Fatalf("the log says %q", md.Outbound)
+	}
+	return tag
+}
+
+func TestRandomIsEven(t *testing.T) {
+	g, fakes := newGroup(t, option.Group{}, 4)
+	const n = 4000
+	for range n {
+		c, err := g.Dial(t.Context(), user("u"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	for _, f := range fakes { // eight standard deviations of 27
+		if f.count() < n/4-220 || f.count() > n/4+220 {
+			t.Errorf("%s was picked %d times of %d", f.tag, f.count(), n)
+		}
+	}
+}
+
+func TestRoundRobin(t *testing.T) {
+	g, _ := newGroup(t, option.Group{Pick: option.PickRoundRobin}, 3)
+	var got string
+	for range 7 {
+		got += dial(t, g, user("u"))
+	}
+	if got != "abcabca" {
+		t.Errorf("the order is %s", got)
+	}
+}
+
+func TestLeastConn(t *testing.T) {
+	g, _ := newGroup(t, option.Group{Pick: option.PickLeastConn}, 3)
+	open := make(map[string][]net.Conn)
+	for range 9 {
+		md := user("u")
+		c, err := g.Dial(t.Context(), md)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open[md.Outbound] = append(open[md.Outbound], c)
+	}
+	for tag, conns := range open {
+		if len(conns) != 3 {
+			t.Errorf("%s has %d connections of 9", tag, len(conns))
+		}
+	}
+	for _, c := range open["g/b"][1:] {
+		c.Close()
+		c.Close() // counts once
+	}
+	for range 2 {
+		if got := dial(t, g, user("u")); got != "b" {
+			t.Errorf("%s is picked, b has fewest", got)
+		}
+	}
+	for _, conns := range open {
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+}
+
+// A counted connection stands in nobody's way.
+func TestCountedIsReplaceable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	tcp, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(member)
+	c := &countedConn{Conn: tcp, use: newUse(m)}
+	if netio.RawTCP(c) != tcp {
+		t.Error("the socket is not seen")
+	}
+	if err := netio.CloseWrite(c); err != nil {
+		t.Error(err)
+	}
+	if c.Close(); m.conns.Load() != 0 {
+		t.Error("it counts after its end")
+	}
+}
+
+// sockets is an outbound with real packet sessions.
+type sockets struct{ fake }
+
+type socket struct {
+	*net.UDPConn
+	N.PacketReadWaiter
+	netio.PacketsReader
+	N.PacketReader
+	N.PacketWriter
+}
+
+func (s *sockets) ListenPacket(context.Context, *adapter.Metadata) (N.PacketConn, error) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	return &socket{UDPConn: c}, err
+}
+
+func TestPacketsAreCounted(t *testing.T) {
+	all := map[string]adapter.Outbound{"a": &sockets{}}
+	g := join(t, option.Group{Outbounds: []string{"a"}, Pick: option.PickLeastConn}, slog.New(slog.DiscardHandler), all)
+	c, err := g.ListenPacket(t.Context(), user("u"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, waits := c.(N.PacketReadWaiter)
+	_, many := c.(netio.PacketsReader)
+	if !waits || !many {
+		t.Errorf("a counted session waits: %v, has batches: %v", waits, many)
+	}
+	if n := g.members[0].conns.Load(); n != 1 {
+		t.Errorf("%d sessions, want 1", n)
+	}
+	if c.Close(); g.members[0].conns.Load() != 0 {
+		t.Error("it counts after its end")
+	}
+	for _, inner := range []N.PacketConn{struct{ N.PacketConn }{c}, struct{ waiting }{c.(waiting)}} {
+		c := countPackets(inner, newUse(g.members[0]))
+		if _, many := c.(netio.PacketsReader); many {
+			t.Error("a session without batches has some")
+		}
+		if c.Close(); g.members[0].conns.Load() != 0 {
+			t.Error("it counts after its end")
+		}
+	}
+}
+
+// A key stays at its member, keys spread, and without a member only its own keys move.
+func TestHash(t *testing.T) {
+	for pick, of := range map[string]func(i int) *adapter.Metadata{
+		option.PickUser: func(i int) *adapter.Metadata { return user(fmt.Sprint("user", i)) },
+		option.PickSource: func(i int) *adapter.Metadata {
+			return &adapter.Metadata{Source: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), uint16(i*7))}
+		},
+		option.PickDomain: func(i int) *adapter.Metadata {
+			return &adapter.Metadata{Destination: M.Socksaddr{Fqdn: fmt.Sprint("www", i, ".example.org"), Port: uint16(i)}}
+		},
+	} {
+		g, fakes := newGroup(t, option.Group{Pick: pick, Failover: true}, 4)
+		const n = 400
+		was := make(map[int]string)
+		for i := range n {
+			was[i] = dial(t, g, of(i))
+			if again := dial(t, g, of(i)); again != was[i] {
+				t.Fatalf("%s: %d moves from %s to %s", pick, i, was[i], again)
+			}
+		}
+		for _, f := range fakes {
+			if f.count() < 2*n/8 || f.count() > 2*n/2 {
+				t.Errorf("%s: %s has %d of %d", pick, f.tag, f.count(), 2*n)
+			}
+		}
+		fakes[1].set(errors.New("gone"), nil)
+		for i := range n {
+			if now := dial(t, g, of(i)); now != was[i] && was[i] != "b" {
+				t.Fatalf("%s: %d moves from %s to %s, b is gone", pick, i, was[i], now)
+			}
+		}
+	}
+}
+
+func TestHashDomain(t *testing.T) {
+	sniffed := &adapter.Metadata{Domain: "WWW.example.org", Destination: M.ParseSocksaddr("192.0.2.1:443")}
+	named := &adapter.Metadata{Destination: M.ParseSocksaddr("www.example.org:80")}
+	if hashDomain(sniffed) != hashDomain(named) {
+		t.Error("a sniffed name is another one")
+	}
+	bare := &adapter.Metadata{Destination: M.ParseSocksaddr("192.0.2.1:443")}
+	if hashDomain(bare) == hashDomain(&adapter.Metadata{Destination: M.ParseSocksaddr("192.0.2.2:443")}) {
+		t.Error("all addresses are one name")
+	}
+	g := &Group{pick: option.PickUser}
+	source := &adapter.Metadata{Source: netip.MustParseAddrPort("192.0.2.1:1")}
+	if g.start(source) != hashSource(source) {
+		t.Error("nobody's connections are not told apart by their source")
+	}
+}
+
+func TestFailover(t *testing.T) {
+	broken := errors.New("broken")
+	g, fakes := newGroup(t, option.Group{Pick: option.PickRoundRobin, Failover: true}, 3)
+	fakes[0].set(broken, nil)
+	fakes[1].set(broken, nil)
+	if got := dial(t, g, user("u")); got != "c" {
+		t.Errorf("%s is asked", got)
+	}
+	if fakes[0].count() != 1 || fakes[1].count() != 1 {
+		t.Errorf("asked %d and %d times", fakes[0].count(), fakes[1].count())
+	}
+	fakes[2].set(broken, nil)
+	_, err := g.Dial(t.Context(), user("u"))
+	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "a: broken") || !strings.Contains(err.Error(), "c: broken") {
+		t.Errorf("err = %v, want one that names all", err)
+	}
+	if _, err := g.ListenPacket(t.Context(), user("u")); !errors.Is(err, broken) || fakes[1].count() != 3 {
+		t.Errorf("packets: %v, b was asked %d times", err, fakes[1].count())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	before := fakes[0].count() + fakes[1].count() + fakes[2].count()
+	if _, err := g.Dial(ctx, user("u")); err == nil || fakes[0].count()+fakes[1].count()+fakes[2].count() != before+1 {
+		t.Errorf("a client that is gone has all asked, %v", err)
+	}
+
+	g, fakes = newGroup(t, option.Group{Pick: option.PickRoundRobin}, 2)
+	fakes[0].set(broken, nil)
+	if _, err := g.Dial(t.Context(), user("u")); !errors.Is(err, broken) || fakes[1].count() != 0 {
+		t.Errorf("without failover: %v, the next is asked %d times", err, fakes[1].count())
+	}
+}
+
+func TestUnknownMember(t *testing.T) {
+	out, err := New(outbound.Env{}, "g", &option.Group{Outbounds: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = out.(*Group).Join(func(string) adapter.Outbound { return nil })
+	if err == nil || !strings.Contains(err.Error(), `"x"`) {
+		t.Errorf("err = %v, want one that names x", err)
+	}
+}
+
+// page serves one page after a while.
+func page(status string, after time.Duration) func(net.Conn) {
+	return func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if line == "\r\n" {
+				break
+			}
+		}
+		time.Sleep(after) // the bubble's clock
+		_, _ = io.WriteString(c, "HTTP/1.1 "+status+"\r\nContent-Length: 0\r\n\r\n")
+	}
+}
+
+func checked(t *testing.T, pick string, log io.Writer, serve ...func(net.Conn)) (*Group, []*fake) {
+	t.Helper()
+	all := make(map[string]adapter.Outbound)
+	o := option.Group{Pick: pick, Failover: true, Check: &option.GroupCheck{URL: "http://cp.test/204"}}
+	var fakes []*fake
+	for i, s := range serve {
+		f := &fake{tag: string(rune('a' + i)), serve: s}
+		fakes, all[f.tag] = append(fakes, f), f
+		o.Outbounds = append(o.Outbounds, f.tag)
+	}
+	return join(t, o, slog.New(slog.NewTextHandler(log, nil)), all), fakes
+}
+
+// What does not answer, or badly, is asked last; once it does again, it is not.
+func TestCheck(t *testing.T) {
+	for name, bad := range map[string]func(net.Conn){
+		"silent":     func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
+		"status 502": page("502 Bad Gateway", 0),
+		"no http":    func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0\r\n") },
+		"endless": func(c net.Conn) {
+			_, _ = io.Copy(c, strings.NewReader("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 100_000)))
+		},
+		"closed": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				good := page("204 No Content", 0)
+				g, fakes := checked(t, option.PickRoundRobin, &log, bad, good, good)
+				time.Sleep(10 * time.Second) // past the first round and its timeout
+				synctest.Wait()
+				if !g.members[0].down.Load() || g.members[1].down.Load() || strings.Count(log.String(), "does not work") != 1 {
+					t.Fatalf("log: %s", &log)
+				}
+				for range 9 {
+					if got := dial(t, g, user("u")); got == "a" {
+						t.Fatal("a is asked before others")
+					}
+				}
+				fakes[1].set(io.EOF, nil)
+				fakes[2].set(io.EOF, nil)
+				if got := dial(t, g, user("u")); got != "a" {
+					t.Errorf("%s is asked last, want a", got)
+				}
+				for _, f := range fakes {
+					f.set(nil, good)
+				}
+				time.Sleep(80 * time.Second) // the next round
+				synctest.Wait()
+				if g.members[0].down.Load() || strings.Count(log.String(), "works again") != 1 {
+					t.Errorf("log: %s", &log)
+				}
+				g.Close()
+			})
+		})
+	}
+}
+
+func TestLeastLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow, fast := page("200 OK", 80*time.Millisecond), page("204 No Content", 20*time.Millisecond)
+		g, fakes := checked(t, option.PickLeastLatency, io.Discard, slow, fast, nil)
+		time.Sleep(10 * time.Second)
+		if got := dial(t, g, user("u")); got != "b" {
+			t.Errorf("%s is picked, b is fastest", got)
+		}
+		fakes[1].set(nil, page("200 OK", 300*time.Millisecond))
+		time.Sleep(5 * time.Minute)
+		if got := dial(t, g, user("u")); got != "a" {
+			t.Errorf("%s is picked, a is fastest now", got)
+		}
+		g.Close()
+		time.Sleep(time.Second) // for the page that was asked for last
+	})
+}
+
+// A check that hangs does not keep the group from closing.
+func TestCloseEndsTheCheck(t *testing.T) {
+	var log bytes.Buffer
+	g, _ := checked(t, option.PickRandom, &log, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("log: %s", &log)
+	}
+}
+
+func TestPickAllocs(t *testing.T) {
+	md := user("alice")
+	md.Domain = "www.example.org"
+	for _, pick := range picks() {
+		g, _ := newGroup(t, option.Group{Pick: pick, Check: dead()}, 64)
+		if n := testing.AllocsPerRun(100, func() { g.next(g.start(md), 1) }); n > 0 {
+			t.Errorf("%s: %v allocations", pick, n)
+		}
+	}
+}
+
+func picks() []string {
+	return []string{
+		option.PickRandom, option.PickRoundRobin, option.PickLeastConn, option.PickLeastLatency,
+		option.PickUser, option.PickSource, option.PickDomain,
+	}
+}
+
+// dead is a check that nobody answers.
+func dead() *option.GroupCheck { return &option.GroupCheck{URL: "http://cp.test/"} }
+
+func BenchmarkPick(b *testing.B) {
+	md := user("alice")
+	md.Domain = "www.example.org"
+	for _, pick := range picks() {
+		g, _ := newGroup(b, option.Group{Pick: pick, Check: dead()}, 8)
+		b.Run(pick, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					g.next(g.start(md), 0)
+				}
+			})
+		})
+	}
+}
+
+// A set tells its groups the others, and ends their checks.
+func TestSet(t *testing.T) {
+	r := outbound.NewRegistry()
+	outbound.Register(r, "direct", func(_ outbound.Env, tag string, _ *option.Direct) (adapter.Outbound, error) {
+		return &fake{tag: tag}, nil
+	})
+	outbound.Register(r, "block", func(_ outbound.Env, tag string, _ *option.Block) (adapter.Outbound, error) {
+		return &fake{tag: tag}, nil
+	})
+	Register(r)
+	env := outbound.Env{Log: slog.New(slog.DiscardHandler)}
+	inner := &option.Group{Outbounds: []string{"direct", "block"}, Pick: option.PickRoundRobin, Check: &option.GroupCheck{
+		URL: "http://cp.test/", Interval: option.Duration(time.Minute), Timeout: option.Duration(time.Minute),
+	}}
+	set, err := outbound.NewSet(r, env, []option.Outbound{
+		{Type: "group", Tag: "outer", Options: &option.Group{Outbounds: []string{"inner"}}}, // before what it names
+		{Type: "group", Tag: "inner", Options: inner},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	md := user("u")
+	c, err := set.Get("outer").Dial(t.Context(), md)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if md.Outbound != "inner/direct" && md.Outbound != "inner/block" {
+		t.Errorf("the log says %q", md.Outbound)
+	}
+	if err := set.Close(); err != nil {
+		t.Error(err)
+	}
+	_, err = outbound.NewSet(r, env, []option.Outbound{{Type: "group", Tag: "g", Options: &option.Group{Outbounds: []string{"x"}}}})
+	if err == nil || !strings.Contains(err.Error(), `outbound "g"`) {
+		t.Errorf("err = %v, want one that names the group", err)
+	}
+}
