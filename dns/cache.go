@@ -31,13 +31,19 @@ type cache struct {
 type shard struct {
 	mu      sync.Mutex
 	size    int
-	items   map[string]*item
+	items   map[key]*item
 	newest  item // root of the ring; next is the item used last, prev the one to go
-	flights map[string]*flight
+	flights map[key]*flight
+}
+
+// key is a name and the set of servers that answered for it: policies must not mix.
+type key struct {
+	set  uint64
+	name string
 }
 
 type item struct {
-	name       string
+	key        key
 	addrs      []netip.Addr
 	err        error
 	expires    time.Time
@@ -56,23 +62,23 @@ func newCache(size int) *cache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.size = size / n
-		s.items = make(map[string]*item)
-		s.flights = make(map[string]*flight)
+		s.items = make(map[key]*item)
+		s.flights = make(map[key]*flight)
 		s.newest.prev, s.newest.next = &s.newest, &s.newest
 	}
 	return c
 }
 
-func (c *cache) shard(name string) *shard {
-	return &c.shards[maphash.String(c.seed, name)&uint64(len(c.shards)-1)]
+func (c *cache) shard(k key) *shard {
+	return &c.shards[(maphash.String(c.seed, k.name)+k.set)&uint64(len(c.shards)-1)]
 }
 
-// get returns what is known of name. When it is not fresh, its addresses, if any, may stand in.
-func (c *cache) get(name string, now time.Time) (found entry, fresh bool) {
-	s := c.shard(name)
+// get returns what is known of k. When it is not fresh, its addresses, if any, may stand in.
+func (c *cache) get(k key, now time.Time) (found entry, fresh bool) {
+	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	it := s.items[name]
+	it := s.items[k]
 	if it == nil {
 		return entry{}, false
 	}
@@ -86,30 +92,30 @@ func (c *cache) get(name string, now time.Time) (found entry, fresh bool) {
 	return entry{}, false
 }
 
-// flight returns the flight for name; when there is none it makes one, if start agrees.
-func (c *cache) flight(name string, start func(*flight) error) (*flight, error) {
-	s := c.shard(name)
+// flight returns the flight for k; when there is none it makes one, if start agrees.
+func (c *cache) flight(k key, start func(*flight) error) (*flight, error) {
+	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.flights[name]; f != nil {
+	if f := s.flights[k]; f != nil {
 		return f, nil
 	}
 	f := &flight{done: make(chan struct{})}
 	if err := start(f); err != nil {
 		return nil, err
 	}
-	s.flights[name] = f
+	s.flights[k] = f
 	return f, nil
 }
 
-// land keeps the outcome of the flight for name, ends it and returns what its waiters get: e, or the
+// land keeps the outcome of the flight for k, ends it and returns what its waiters get: e, or the
 // last addresses when no server answered.
-func (c *cache) land(name string, e entry, now time.Time) ([]netip.Addr, error) {
-	s := c.shard(name)
+func (c *cache) land(k key, e entry, now time.Time) ([]netip.Addr, error) {
+	s := c.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.flights, name)
-	it := s.items[name]
+	delete(s.flights, k)
+	it := s.items[k]
 	if !e.keep {
 		if it == nil || it.addrs == nil || !now.Before(it.stale) {
 			return nil, e.err
@@ -121,9 +127,9 @@ func (c *cache) land(name string, e entry, now time.Time) ([]netip.Addr, error) 
 		if len(s.items) >= s.size {
 			s.evictLocked()
 		}
-		it = &item{name: name}
+		it = &item{key: k}
 		it.prev, it.next = it, it
-		s.items[name] = it
+		s.items[k] = it
 	}
 	it.addrs, it.err, it.expires, it.stale = e.addrs, e.err, now.Add(e.ttl), time.Time{}
 	if e.err == nil {
@@ -148,5 +154,5 @@ func (s *shard) useLocked(it *item) {
 func (s *shard) evictLocked() {
 	old := s.newest.prev
 	old.prev.next, old.next.prev = old.next, old.prev
-	delete(s.items, old.name)
+	delete(s.items, old.key)
 }

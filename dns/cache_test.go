@@ -29,7 +29,7 @@ func TestCacheIsBounded(t *testing.T) {
 	for _, size := range []int{0, 1, 7, 8, 100, 4096} {
 		c := newCache(size)
 		for i := range 3*size + 3 {
-			_, _ = c.land(fmt.Sprintf("a%d.example", i), entry{addrs: []netip.Addr{addr4}, ttl: time.Minute, keep: true}, now)
+			_, _ = c.land(key{name: fmt.Sprintf("a%d.example", i)}, entry{addrs: []netip.Addr{addr4}, ttl: time.Minute, keep: true}, now)
 		}
 		if n := c.count(); n > max(size, 1) || n < max(size/2, 1) {
 			t.Errorf("size %d: %d names", size, n)
@@ -40,10 +40,10 @@ func TestCacheIsBounded(t *testing.T) {
 func TestCacheDropsTheOldest(t *testing.T) {
 	c, now := newCache(3), time.Now()
 	put := func(name string) {
-		_, _ = c.land(name, entry{addrs: []netip.Addr{addr4}, ttl: time.Minute, keep: true}, now)
+		_, _ = c.land(key{name: name}, entry{addrs: []netip.Addr{addr4}, ttl: time.Minute, keep: true}, now)
 	}
 	has := func(name string) bool {
-		_, fresh := c.get(name, now)
+		_, fresh := c.get(key{name: name}, now)
 		return fresh
 	}
 	put("a")

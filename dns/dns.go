@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"heki/constant"
@@ -31,16 +32,22 @@ const (
 	secondWait  = 300 * time.Millisecond // for the second family once the first has addresses
 	staleFor    = time.Hour              // after its end an answer may still stand in
 	staleRetry  = 10 * time.Second       // how long a stale answer is used before servers are asked again
+	standInTTL  = 30 * time.Second       // at most, for answers of servers that stood in for those of a rule
 	staleAfter  = 2 * time.Second        // RFC 8767 §5: what a client waits before it gets a stale answer
 	downFor     = 10 * time.Second       // how long a server that did not answer is asked last
 )
 
 // Client implements adapter.Resolver.
 type Client struct {
-	servers  []*server
-	families []bool // ipv6 or not, the preferred one first
+	log      *slog.Logger
+	strategy string
 	maxTTL   time.Duration
 	cache    *cache
+	own      []*server // of the file, and the system
+	defaults []*server // of final, or all, and the system
+	rules    []rule
+	final    *set
+	nodes    atomic.Pointer[map[string]*policy] // by inbound tag
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -49,38 +56,35 @@ type Client struct {
 	mu      sync.Mutex
 	closed  bool
 	running int // flights
+	pool    pool
 }
 
-// New builds a client of validated options. Mistakes in addresses are reported with their place. It
-// asks nobody.
-func New(o option.DNS, log *slog.Logger) (*Client, error) {
-	servers, err := newServers(o, log)
+// New builds a client of validated options. compile serves their rules and may be nil without. Mistakes
+// in addresses and rules are reported with their place. It asks nobody.
+func New(o option.DNS, compile Compile, log *slog.Logger) (*Client, error) {
+	c := newClient(o, log)
+	known, err := c.addServers(o)
+	if err == nil {
+		err = c.addRules(o, known, compile)
+	}
 	if err != nil {
+		c.cancel()
 		return nil, err
 	}
-	return newClient(servers, o), nil
+	return c, nil
 }
 
-func newClient(servers []*server, o option.DNS) *Client {
-	c := &Client{servers: servers, maxTTL: time.Duration(o.Cache.TTL)}
-	switch o.Strategy {
-	case "ipv4_only":
-		c.families = []bool{false}
-	case "ipv6_only":
-		c.families = []bool{true}
-	case "ipv6_first":
-		c.families = []bool{true, false}
-	default:
-		c.families = []bool{false, true}
-	}
-	c.cache = newCache(o.Cache.Size)
+func newClient(o option.DNS, log *slog.Logger) *Client {
+	c := &Client{log: log, strategy: o.Strategy, maxTTL: time.Duration(o.Cache.TTL), cache: newCache(o.Cache.Size)}
+	c.pool = pool{sets: make(map[string]*set), servers: make(map[string]*server)}
+	c.nodes.Store(new(map[string]*policy))
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
 
 // Lookup implements adapter.Resolver. A name in the cache costs no allocation. The query behind a
 // lookup goes on when ctx ends, for whoever asks next. Errors do not repeat the host.
-func (c *Client) Lookup(ctx context.Context, _, host string) ([]netip.Addr, error) {
+func (c *Client) Lookup(ctx context.Context, inbound, host string) ([]netip.Addr, error) {
 	if addr, err := literal(host); err == nil {
 		return []netip.Addr{addr}, nil
 	}
@@ -88,13 +92,17 @@ func (c *Client) Lookup(ctx context.Context, _, host string) ([]netip.Addr, erro
 	if err != nil {
 		return nil, err
 	}
-	found, fresh := c.cache.get(name, time.Now())
-	if fresh {
-		return found.addrs, found.err
-	}
-	f, err := c.join(name)
-	if err != nil {
-		return nil, err
+	var found entry
+	var f *flight
+	for f == nil {
+		to := c.choose(inbound, name)
+		var fresh bool
+		if found, fresh = c.cache.get(key{to.id, name}, time.Now()); fresh {
+			return found.addrs, found.err
+		}
+		if f, err = c.join(to, name); err != nil && !errors.Is(err, errReleased) {
+			return nil, err
+		}
 	}
 	var hurry <-chan time.Time
 	if found.addrs != nil {
@@ -120,11 +128,19 @@ func (c *Client) Close() error {
 	c.cancel()
 	c.wg.Wait()
 	var errs []error
-	for _, s := range c.servers {
+	for _, s := range c.own {
 		errs = append(errs, s.Close())
+	}
+	for _, s := range c.pool.servers { // nobody changes it any more
+		if !s.fixed {
+			errs = append(errs, s.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
+
+// errReleased says that the policy changed while a name was looked up.
+var errReleased = errors.New("servers are not in use any more")
 
 // flight is one lookup in progress. addrs and err are set before done is closed.
 type flight struct {
@@ -133,9 +149,9 @@ type flight struct {
 	err   error
 }
 
-// join returns the flight for name, a new one when there is none.
-func (c *Client) join(name string) (*flight, error) {
-	return c.cache.flight(name, func(f *flight) error {
+// join returns the flight for name by way of to, a new one when there is none.
+func (c *Client) join(to *set, name string) (*flight, error) {
+	return c.cache.flight(key{to.id, name}, func(f *flight) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		switch {
@@ -143,24 +159,29 @@ func (c *Client) join(name string) (*flight, error) {
 			return ErrClosed
 		case c.running >= maxFlights:
 			return ErrBusy
+		case to.uses == 0: // its servers may be closed
+			return errReleased
 		}
 		c.running++
-		c.wg.Go(func() { c.fly(name, f) })
+		to.uses++
+		c.wg.Go(func() { c.fly(to, name, f) })
 		return nil
 	})
 }
 
 // fly resolves name for everyone who waits on f.
-func (c *Client) fly(name string, f *flight) {
+func (c *Client) fly(to *set, name string, f *flight) {
 	ctx, cancel := context.WithTimeout(c.ctx, constant.DNSTimeout)
 	defer cancel()
-	e := c.resolve(ctx, name)
+	e := c.resolve(ctx, to, name)
 	if c.ctx.Err() != nil {
 		e = entry{err: ErrClosed}
 	}
-	f.addrs, f.err = c.cache.land(name, e, time.Now())
+	f.addrs, f.err = c.cache.land(key{to.id, name}, e, time.Now())
 	c.mu.Lock()
 	c.running--
+	unused := c.pool.releaseLocked(to)
 	c.mu.Unlock()
 	close(f.done)
+	closeServers(unused)
 }

@@ -90,11 +90,14 @@ func refused(context.Context, string, bool) (upstream.Answer, error) {
 // newTest builds a client of fakes.
 func newTest(t testing.TB, strategy string, fakes ...*fake) *Client {
 	t.Helper()
-	servers := make([]*server, len(fakes))
+	o := option.DNS{Strategy: strategy, Cache: option.DNSCache{TTL: option.Duration(10 * time.Minute), Size: 64}}
+	c := newClient(o, slog.New(slog.DiscardHandler))
 	for i, f := range fakes {
-		servers[i] = newServer(f, fmt.Sprint("server", i), slog.New(slog.DiscardHandler))
+		name := fmt.Sprint("server", i)
+		c.add(newServer(f, name, name, c.log), "")
 	}
-	return newClient(servers, option.DNS{Strategy: strategy, Cache: option.DNSCache{TTL: option.Duration(10 * time.Minute), Size: 64}})
+	c.finish(c.own)
+	return c
 }
 
 func mustClose(t testing.TB, c *Client) {
@@ -309,27 +312,28 @@ func TestNewServers(t *testing.T) {
 		{"final, then the system", local, []string{"b"}, []string{"b", "local"}},
 		{"final with the system", local, []string{"local", "a"}, []string{"local", "a"}},
 	} {
-		list, err := newServers(option.DNS{Servers: tt.servers, Final: tt.final}, log)
+		c, err := New(option.DNS{Servers: tt.servers, Final: tt.final}, nil, log)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
 		var got []string
-		for _, s := range list {
+		for _, s := range c.defaults {
 			got = append(got, s.tag)
 		}
+		mustClose(t, c)
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
-	_, err := New(option.DNS{Servers: []option.DNSServer{{Address: "8.8.8.8"}, {Address: "tls://1.1.1.1"}, {Address: "a b"}}}, log)
-	for _, want := range []string{`dns.servers[1].address: is "tls://1.1.1.1", tls:// is not served by this version`, "dns.servers[2].address: "} {
+	_, err := New(option.DNS{Servers: []option.DNSServer{{Address: "8.8.8.8"}, {Address: "dot://1.1.1.1"}, {Address: "a b"}}}, nil, log)
+	for _, want := range []string{`dns.servers[1].address: is "dot://1.1.1.1", must be`, "dns.servers[2].address: "} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
 	}
 	var mistake *option.Mistake
-	if _, err := New(option.DNS{Servers: two, Final: []string{"a", "c"}}, log); !errors.As(err, &mistake) || mistake.Path != "dns.final[1]" {
+	if _, err := New(option.DNS{Servers: two, Final: []string{"a", "c"}}, nil, log); !errors.As(err, &mistake) || mistake.Path != "dns.final[1]" {
 		t.Errorf("unknown tag: %v", err)
 	}
 }

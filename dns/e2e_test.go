@@ -44,7 +44,7 @@ func TestOverUDP(t *testing.T) {
 	c, err := New(option.DNS{
 		Servers: []option.DNSServer{{Tag: "gone", Address: "tcp://" + gone.Addr().String()}, {Tag: "here", Address: conn.LocalAddr().String()}},
 		Cache:   option.DNSCache{TTL: option.Duration(time.Minute), Size: 16},
-	}, slog.New(slog.DiscardHandler))
+	}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,24 +15,50 @@ type family struct {
 	ended bool // it came in time
 }
 
-// resolve asks for the families of the strategy, side by side, and puts the preferred one first.
-func (c *Client) resolve(ctx context.Context, name string) entry {
+// resolve asks leg after leg until one has an outcome that can be kept.
+func (c *Client) resolve(ctx context.Context, to *set, name string) entry {
+	order := to.order()
+	more := 0
+	for _, l := range order {
+		more += len(l.servers)
+	}
+	var errs serverErrors
+	for _, l := range order {
+		more -= len(l.servers)
+		e := c.resolveBy(ctx, l, name, more)
+		if e.keep {
+			if l.standIn {
+				e.ttl = min(e.ttl, standInTTL)
+			}
+			return e
+		}
+		errs = append(errs, e.err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return entry{err: errs}
+}
+
+// resolveBy asks for the families of l, side by side, and puts the preferred one first. more servers
+// come after those of l.
+func (c *Client) resolveBy(ctx context.Context, l *leg, name string, more int) entry {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
 		family
 		index int
 	}
-	results := make(chan result, len(c.families)) // room for all: no sender waits
-	for i, ipv6 := range c.families {
+	results := make(chan result, len(l.families)) // room for all: no sender waits
+	for i, ipv6 := range l.families {
 		c.wg.Go(func() {
-			answer, err := c.ask(ctx, name, ipv6)
+			answer, err := l.ask(ctx, name, ipv6, more)
 			results <- result{family{answer, err, true}, i}
 		})
 	}
-	found := make([]family, len(c.families))
+	found := make([]family, len(l.families))
 	var enough <-chan time.Time
-	for range c.families {
+	for range l.families {
 		select {
 		case r := <-results:
 			found[r.index] = r.family

@@ -56,6 +56,8 @@ func refusals(t reflect.Type) map[string]refusal {
 		return refusedDNS
 	case reflect.TypeFor[DNSServer]():
 		return refusedDNSServer
+	case reflect.TypeFor[DNSRule]():
+		return refusedDNSRule
 	case reflect.TypeFor[DNSCache]():
 		return map[string]refusal{"capacity": later("; write size")}
 	case reflect.TypeFor[Route]():
@@ -138,21 +140,19 @@ var refusedDNS = map[string]refusal{
 	"independent_cache": never("there is one cache"),
 	"optimistic":        later(""),
 	"reverse_mapping":   never("heki is no transparent proxy"),
-	"rules":             later("; servers, final and strategy are"),
 	"timeout":           later("; a lookup over all servers may take 5s"),
 }
 
 var refusedDNSServer = map[string]refusal{
-	"type":             {text: `is not served; write address with its scheme: "udp://8.8.8.8", "tcp://1.1.1.1" or "system"`, excuses: []string{"address"}},
+	"type":             {text: `is not served; write address with its scheme: "udp://8.8.8.8", "tls://1.1.1.1", "https://dns.google/dns-query" or "system"`, excuses: []string{"address"}},
 	"server":           {text: `is not served; write address: "8.8.8.8"`, excuses: []string{"address"}},
 	"server_port":      {text: `is not served; write address with its port: "8.8.8.8:5353"`, excuses: []string{"address"}},
 	"address_resolver": later("; write a server's IP address"),
-	"address_strategy": later("; write dns.strategy"),
+	"address_strategy": later("; write strategy for what the server answers"),
 	"client_subnet":    later(""),
 	"detour":           later("; heki asks the servers directly"),
 	"domain_resolver":  later("; write a server's IP address"),
-	"strategy":         later("; write dns.strategy"),
-	"tls":              later("; udp, tcp and system are"),
+	"tls":              never("a server's certificate is checked for the name or the address in address; write tls:// there for DNS over TLS"),
 }
 
 var refusedRoute = map[string]refusal{

@@ -39,23 +39,3 @@ type RouteTo struct {
 	Match    Listable[string] `json:"match"`
 	Outbound string           `json:"outbound"`
 }
-
-// DNS configures how heki resolves names.
-type DNS struct {
-	Servers  []DNSServer      `json:"servers,omitempty"`  // none: the system's
-	Final    Listable[string] `json:"final,omitempty"`    // server tags in the order tried; default all, then the system
-	Strategy string           `json:"strategy,omitempty"` // ipv4_first (default), ipv4_only, ipv6_first, ipv6_only
-	Cache    DNSCache         `json:"cache,omitempty"`
-}
-
-// DNSServer is one upstream.
-type DNSServer struct {
-	Tag     string `json:"tag,omitempty"`
-	Address string `json:"address"` // system, 8.8.8.8, 8.8.8.8:553, dns.google, udp://…, tcp://…
-}
-
-// DNSCache bounds the cache.
-type DNSCache struct {
-	TTL  Duration `json:"ttl,omitempty"`  // upper bound of an answer's age; default 10m
-	Size int      `json:"size,omitempty"` // names; default 4096
-}

@@ -1,12 +1,9 @@
 package option
 
 import (
-	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"heki/constant"
 )
@@ -119,129 +116,6 @@ func checkPorts(at Path, text string) error {
 		if low > high {
 			return at.Errorf("holds %q, a range goes from the lower to the higher port", short(part))
 		}
-	}
-	return nil
-}
-
-// Defaults and bounds of the DNS cache.
-const (
-	defaultCacheTTL  = 10 * time.Minute
-	minCacheTTL      = time.Second
-	maxCacheTTL      = 24 * time.Hour
-	defaultCacheSize = 4096
-	maxCacheSize     = 1 << 20
-)
-
-// Validate fills defaults and checks the servers. sing-box's names of strategies are taken too.
-func (d *DNS) Validate(at Path) error {
-	var r report
-	first := make(map[string]int, len(d.Servers))
-	for i := range d.Servers {
-		in := at.Key("servers").Index(i)
-		s := &d.Servers[i]
-		r.join(s.Validate(in))
-		if j, taken := first[s.Tag]; taken && s.Tag != "" {
-			r.add(in.Key("tag"), "%q is also the tag of %s; tags must be unique", short(s.Tag), at.Key("servers").Index(j))
-			continue
-		}
-		first[s.Tag] = i
-	}
-	for i := range d.Servers {
-		if s := &d.Servers[i]; s.Tag == "" && s.Address != "" {
-			s.Tag = uniqueName(s.Address, func(name string) bool { _, taken := first[name]; return taken })
-			first[s.Tag] = i
-		}
-	}
-	r.join(d.checkFinal(at.Key("final")))
-	switch d.Strategy {
-	case "", "prefer_ipv4":
-		d.Strategy = "ipv4_first"
-	case "prefer_ipv6":
-		d.Strategy = "ipv6_first"
-	}
-	r.join(oneOf(at.Key("strategy"), d.Strategy, "ipv4_first", "ipv4_only", "ipv6_first", "ipv6_only"))
-	r.join(d.Cache.Validate(at.Key("cache")))
-	return r.err()
-}
-
-func (d *DNS) checkFinal(at Path) error {
-	var tags []string
-	for _, s := range d.Servers {
-		if s.Tag != "" && !slices.Contains(tags, s.Tag) {
-			tags = append(tags, s.Tag)
-		}
-	}
-	var r report
-	seen := make(map[string]bool, len(d.Final))
-	for i, tag := range d.Final {
-		in := at.item(i, len(d.Final))
-		switch {
-		case seen[tag]:
-			r.add(in, "%q stands here twice; a server is tried once", short(tag))
-		case len(tags) == 0:
-			r.add(in, "no server has the tag %q: dns.servers is empty", short(tag))
-		default:
-			r.join(knownTag(in, tag, "server", tags))
-		}
-		seen[tag] = true
-	}
-	return r.err()
-}
-
-// Validate fills defaults and checks the bounds.
-func (c *DNSCache) Validate(at Path) error {
-	fillDuration(&c.TTL, defaultCacheTTL)
-	if c.Size == 0 {
-		c.Size = defaultCacheSize
-	}
-	var r report
-	r.join(durationIn(at.Key("ttl"), c.TTL, minCacheTTL, maxCacheTTL))
-	r.join(intIn(at.Key("size"), c.Size, 1, maxCacheSize))
-	return r.err()
-}
-
-// Validate checks the address; the tag is given by DNS.Validate, which knows the others.
-func (s *DNSServer) Validate(at Path) error {
-	var r report
-	r.join(printable(at.Key("tag"), s.Tag))
-	r.join(wrap(at.Key("address"), checkServer(s.Address)))
-	return r.err()
-}
-
-// checkServer takes system, 8.8.8.8, 8.8.8.8:553, [2001:db8::1]:53, dns.google, udp://… and tcp://….
-func checkServer(address string) error {
-	const want = `must be "system", or an IP address or host with an optional port, after udp:// or tcp:// or nothing`
-	switch address {
-	case "":
-		return fmt.Errorf("is required; %s", want)
-	case "system":
-		return nil
-	}
-	scheme, rest, ok := strings.Cut(address, "://")
-	if !ok {
-		scheme, rest = "udp", address
-	}
-	switch scheme {
-	case "udp", "tcp":
-	case "tls", "https", "quic", "h3", "https3", "dhcp":
-		return fmt.Errorf("is %q, %s:// is not served by this version; %s", short(address), scheme, want)
-	default:
-		return fmt.Errorf("is %q, %s", short(address), want)
-	}
-	bare := rest
-	if inner, ok := strings.CutPrefix(rest, "["); ok && strings.HasSuffix(inner, "]") {
-		bare = strings.TrimSuffix(inner, "]")
-	}
-	if _, err := netip.ParseAddr(bare); err == nil || validHost(rest) {
-		return nil
-	}
-	host, port, ok := cutPort(rest)
-	n, err := strconv.ParseUint(port, 10, 16)
-	if _, errIP := netip.ParseAddr(host); !ok || errIP != nil && !validHost(host) {
-		return fmt.Errorf("is %q, %s", short(address), want)
-	}
-	if err != nil || n == 0 {
-		return fmt.Errorf("is %q, the port must be 1 to 65535", short(address))
 	}
 	return nil
 }

@@ -375,39 +375,26 @@ func TestOtherMessages(t *testing.T) {
 			`outbounds[0].routing_mark: is "x", must be a whole number from 0 to 4294967295 or hex text such as "0x1f"`,
 			`outbounds[0].detour: is not served by this version; a direct outbound dials itself`,
 		}},
-		{"dns", beside(`"dns": {"servers": [{"tag": "a", "address": "system"}, {"tag": "a", "address": "tls://1.1.1.1"}, {"type": "udp", "server": "1.1.1.1"}],
-			"final": ["a", "a", "b"], "strategy": "ipv5", "cache": {"ttl": "25h", "size": -1}, "rules": [{}]}`), []string{
+		{"dns", beside(`"dns": {"servers": [{"tag": "a", "address": "system"}, {"tag": "a", "address": "dot://1.1.1.1", "strategy": "v4"}, {"type": "udp", "server": "1.1.1.1"}],
+			"final": ["a", "a", "b"], "strategy": "ipv5", "cache": {"ttl": "25h", "size": -1}, "rules": [{}, {"match": "a", "servers": ["a", "c"], "strategy": "v6", "domain_suffix": "x.org"}, {"match": ["a", " "], "servers": "a"}]}`), []string{
 			`dns.servers[1].tag: "a" is also the tag of dns.servers[0]; tags must be unique`,
-			`dns.servers[1].address: is "tls://1.1.1.1", tls:// is not served by this version; must be "system", or an IP address or host with an optional port, after udp:// or tcp:// or nothing`,
-			`dns.servers[2].type: is not served; write address with its scheme: "udp://8.8.8.8", "tcp://1.1.1.1" or "system"`,
+			`dns.servers[1].address: is "dot://1.1.1.1", must be "system", or an IP address or host with an optional port, after udp://, tcp://, tls://, quic:// or nothing, or like "https://dns.google/dns-query" or "h3://dns.google/dns-query"`,
+			`dns.servers[1].strategy: is "v4", must be one of ipv4_first, ipv4_only, ipv6_first, ipv6_only`,
+			`dns.servers[2].type: is not served; write address with its scheme: "udp://8.8.8.8", "tls://1.1.1.1", "https://dns.google/dns-query" or "system"`,
 			`dns.servers[2].server: is not served; write address: "8.8.8.8"`,
 			`dns.final[1]: "a" stands here twice; a server is tried once`,
 			`dns.final[2]: no server has the tag "b"; there are a`,
 			`dns.strategy: is "ipv5", must be one of ipv4_first, ipv4_only, ipv6_first, ipv6_only`,
 			`dns.cache.ttl: is 25h, must be 1s to 24h`,
 			`dns.cache.size: is -1, must be 1 to 1048576`,
-			`dns.rules: is not served by this version; servers, final and strategy are`,
+			`dns.rules[0].match: is required, at least one rule line such as "domain:example.org"`,
+			`dns.rules[0].servers: is required, tags of dns.servers`,
+			`dns.rules[1].servers[1]: no server has the tag "c"; there are a`,
+			`dns.rules[1].strategy: is "v6", must be one of ipv4_first, ipv4_only, ipv6_first, ipv6_only`,
+			`dns.rules[1].domain_suffix: is sing-box's; write a line of match: "domain:example.org"`,
+			`dns.rules[2].match[1]: is empty, must be a rule line such as "domain:example.org"; "*" matches everything`,
 		}},
 	})
-}
-
-func TestServerAddresses(t *testing.T) {
-	for _, good := range []string{
-		"system", "8.8.8.8", "8.8.8.8:553", "::1", "[::1]", "[::1]:53", "dns.google", "dns.google:53",
-		"udp://1.1.1.1", "tcp://dns.google:53", "tcp://[2001:db8::1]:1",
-	} {
-		if err := checkServer(good); err != nil {
-			t.Errorf("%q: %v", good, err)
-		}
-	}
-	for _, bad := range []string{
-		"", "local", "1.2.3", "8.8.8.8:0", "8.8.8.8:65536", "8.8.8.8:", ":53", "[::1", "::1]:53", "udp://", "https://dns.google/dns-query",
-		"ftp://a", "a b", "udp://a/b", "[1.1.1.1:53",
-	} {
-		if err := checkServer(bad); err == nil && bad != "local" { // "local" is a host name
-			t.Errorf("%q is taken", bad)
-		}
-	}
 }
 
 func TestHosts(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"heki/option"
 )
@@ -27,18 +28,25 @@ type link struct {
 	at     *endpoint
 	secure *tls.Config
 	quic   *quic.Config
+	http   *http3.Transport // makes clients for HTTP/3 and has no connections of its own; nil for DoQ
 
 	mu     sync.Mutex
-	conn   *quic.Conn // the one to use
-	dial   *dialling  // on its way
+	conn   *linkConn // the one to use
+	dial   *dialling // on its way
 	closed bool
 	wg     sync.WaitGroup // connections that have not ended
 }
 
-// dialling is a dial that several queries wait for. err is set before done is closed.
+type linkConn struct {
+	*quic.Conn
+	http *http3.ClientConn
+}
+
+// dialling is a dial that several queries wait for. Its fields are set before done is closed.
 type dialling struct {
-	done chan struct{}
-	err  error
+	done      chan struct{}
+	err       error
+	abandoned bool // by the query that began it, which says nothing of the server
 }
 
 func newLink(e *endpoint, roots *x509.CertPool, alpn string) *link {
@@ -50,15 +58,18 @@ func newLink(e *endpoint, roots *x509.CertPool, alpn string) *link {
 }
 
 // ask calls send with a connection, and again with a new one when an older one turned out to be dead.
-func (l *link) ask(ctx context.Context, send func(conn *quic.Conn) (*dns.Msg, error)) (*dns.Msg, error) {
+func (l *link) ask(ctx context.Context, send func(conn *linkConn) (*dns.Msg, error)) (*dns.Msg, error) {
 	for {
 		conn, fresh, err := l.get(ctx)
 		if err != nil {
 			return nil, because(ctx, err)
 		}
 		reply, err := send(conn)
-		if _, answered := errors.AsType[*replyError](err); err == nil || answered || errors.Is(err, errMismatch) {
+		if err == nil || answered(err) {
 			return reply, err
+		}
+		if abandoned(ctx) {
+			return nil, context.Cause(ctx)
 		}
 		l.drop(conn)
 		if fresh || ctx.Err() != nil {
@@ -69,7 +80,7 @@ func (l *link) ask(ctx context.Context, send func(conn *quic.Conn) (*dns.Msg, er
 }
 
 // get returns the connection to use. It is fresh when it was made for this very query.
-func (l *link) get(ctx context.Context) (conn *quic.Conn, fresh bool, err error) {
+func (l *link) get(ctx context.Context) (conn *linkConn, fresh bool, err error) {
 	for {
 		l.mu.Lock()
 		if l.closed {
@@ -94,23 +105,21 @@ func (l *link) get(ctx context.Context) (conn *quic.Conn, fresh bool, err error)
 		case <-ctx.Done():
 			return nil, false, context.Cause(ctx)
 		}
-		// What ended the other query says nothing of the server.
-		if other.err != nil && !errors.Is(other.err, context.Canceled) {
+		if other.err != nil && !other.abandoned {
 			return nil, false, other.err
 		}
 	}
 }
 
 // open dials, and lets those who wait know.
-func (l *link) open(ctx context.Context) (*quic.Conn, error) {
+func (l *link) open(ctx context.Context) (*linkConn, error) {
 	conn, err := l.connect(ctx)
-	if err != nil {
-		err = because(ctx, err)
+	if err != nil && !abandoned(ctx) {
 		l.at.failed()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.conn, l.dial.err = conn, err
+	l.conn, l.dial.err, l.dial.abandoned = conn, err, abandoned(ctx)
 	close(l.dial.done)
 	l.dial = nil
 	if err == nil && l.closed {
@@ -121,7 +130,7 @@ func (l *link) open(ctx context.Context) (*quic.Conn, error) {
 }
 
 // connect makes a connection with a socket of its own, which ends with it.
-func (l *link) connect(ctx context.Context) (*quic.Conn, error) {
+func (l *link) connect(ctx context.Context) (*linkConn, error) {
 	to, err := l.at.where(ctx)
 	if err != nil {
 		return nil, err
@@ -141,11 +150,14 @@ func (l *link) connect(ctx context.Context) (*quic.Conn, error) {
 		_ = transport.Close()
 		_ = socket.Close()
 	})
-	return conn, nil
+	if l.http != nil {
+		return &linkConn{conn, l.http.NewClientConn(conn)}, nil
+	}
+	return &linkConn{Conn: conn}, nil
 }
 
 // drop ends a connection that failed. Other queries on it try again on the next one.
-func (l *link) drop(conn *quic.Conn) {
+func (l *link) drop(conn *linkConn) {
 	l.mu.Lock()
 	if l.conn == conn {
 		l.conn = nil
@@ -175,7 +187,7 @@ func newDoQ(e *endpoint, roots *x509.CertPool) *doq { return &doq{newLink(e, roo
 // Lookup implements Server.
 func (d *doq) Lookup(ctx context.Context, name string, ipv6 bool) (Answer, error) {
 	return lookup(name, ipv6, func(q *dns.Msg) (*dns.Msg, error) {
-		reply, err := d.ask(ctx, func(conn *quic.Conn) (*dns.Msg, error) { return onStream(ctx, conn, q) })
+		reply, err := d.ask(ctx, func(conn *linkConn) (*dns.Msg, error) { return onStream(ctx, conn.Conn, q) })
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", option.DNSQUIC, err)
 		}

@@ -93,6 +93,9 @@ func awaitReply(conn net.Conn, q *dns.Msg, buf []byte, until time.Time) (*dns.Ms
 	}
 }
 
+// abandoned says that nobody waits for the answer any more, which is not the server's fault.
+func abandoned(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
 // because names the end of ctx as the reason of what it caused.
 func because(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -94,7 +95,7 @@ func zone(t testing.TB, lines ...string) dns.HandlerFunc {
 
 func open(t *testing.T, address string) Server {
 	t.Helper()
-	s, err := New(address)
+	s, err := New(address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,59 +274,51 @@ func TestRefusedPort(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	for _, tt := range []struct{ in, host, addr string }{
-		{"8.8.8.8", "", "8.8.8.8:53"},
-		{"8.8.8.8:553", "", "8.8.8.8:553"},
-		{"udp://8.8.8.8", "", "8.8.8.8:53"},
-		{"tcp://8.8.8.8:5353/", "", "8.8.8.8:5353"},
-		{"2001:db8::1", "", "[2001:db8::1]:53"},
-		{"[2001:db8::1]", "", "[2001:db8::1]:53"},
-		{"tcp://[2001:db8::1]:553", "", "[2001:db8::1]:553"},
-		{"dns.google", "dns.google", ":53"},
-		{"dns.google:553", "dns.google", ":553"},
+	for _, tt := range []struct{ in, kind, at string }{
+		{"system", "*upstream.system", ""},
+		{"8.8.8.8", "*upstream.udp", "8.8.8.8:53"},
+		{"8.8.8.8:553", "*upstream.udp", "8.8.8.8:553"},
+		{"dns.google:553", "*upstream.udp", "dns.google:553"},
+		{"tcp://[2001:db8::1]:553", "*upstream.tcp", "[2001:db8::1]:553"},
+		{"tcp-tls://dns.google", "*upstream.tcp", "dns.google:853"},
+		{"https://8.8.8.8/dns-query", "*upstream.https", "https://8.8.8.8/dns-query"},
+		{"https://[::1]:8443/a%2Fb?k=1", "*upstream.https", "https://[::1]:8443/a%2Fb?k=1"},
+		{"quic://dns.adguard.com", "*upstream.doq", "dns.adguard.com:853"},
+		{"h3://dns.google", "*upstream.h3", "https://dns.google/dns-query"},
 	} {
-		s, err := New(tt.in)
+		s, err := New(tt.in, nil)
 		if err != nil {
 			t.Errorf("%s: %v", tt.in, err)
 			continue
 		}
-		var e *endpoint
+		var at string
 		switch s := s.(type) {
 		case *udp:
-			e = s.at
+			at = s.at.authority()
 		case *tcp:
-			e = s.at
+			at = s.at.authority()
+			if secure := strings.HasPrefix(tt.in, "tcp-tls"); secure != (s.secure != nil) {
+				t.Errorf("%s: TLS %v", tt.in, !secure)
+			}
+		case *https:
+			at = s.url.String()
+		case *doq:
+			at = s.at.authority()
+		case *h3:
+			at = s.url.String()
 		}
-		want := netip.AddrPortFrom(e.addr, e.port)
-		if e.host != tt.host || tt.host == "" && want.String() != tt.addr || tt.host != "" && !strings.HasSuffix(tt.addr, ":"+want.String()[strings.LastIndex(want.String(), ":")+1:]) && e.addr.IsValid() {
-			t.Errorf("%s = %q %s, want %q %s", tt.in, e.host, want, tt.host, tt.addr)
+		if kind := fmt.Sprintf("%T", s); kind != tt.kind || at != tt.at {
+			t.Errorf("%s is a %s at %s, want a %s at %s", tt.in, kind, at, tt.kind, tt.at)
 		}
-		if strings.HasPrefix(tt.in, "tcp") != isTCP(s) {
-			t.Errorf("%s is a %T", tt.in, s)
-		}
-	}
-	for _, tt := range []struct{ in, want string }{
-		{"", "must be"},
-		{"8.8.8.8:0", "must be"},
-		{"8.8.8.8:x", "must be"},
-		{"8.8.8.8:70000", "must be"},
-		{"a b", "must be"},
-		{"http://8.8.8.8", "must be"},
-		{"tls://1.1.1.1", "tls:// is not served by this version"},
-		{"tcp-tls://1.1.1.1", "not served by this version"},
-		{"https://8.8.8.8/dns-query", "https:// is not served by this version"},
-		{"quic://dns.adguard.com", "quic:// is not served by this version"},
-		{"h3://8.8.8.8/dns-query", "h3:// is not served by this version"},
-	} {
-		if _, err := New(tt.in); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%q: err = %v, want %q", tt.in, err, tt.want)
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
 	}
-}
-
-func isTCP(s Server) bool {
-	_, ok := s.(*tcp)
-	return ok
+	for _, bad := range []string{"", "8.8.8.8:0", "a b", "http://8.8.8.8", "https://a/b c"} {
+		if _, err := New(bad, nil); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
 }
 
 // TestSystem needs no network: localhost is in /etc/hosts, or the resolver knows it.
@@ -342,7 +335,7 @@ func TestSystem(t *testing.T) {
 // TestEndpointByHost: the system finds the server, and its address is kept.
 func TestEndpointByHost(t *testing.T) {
 	at := testServer(t, zone(t, "a.example. 60 IN A 192.0.2.1"))
-	e := &endpoint{host: "localhost", port: at.Port()}
+	e := &endpoint{host: "localhost", port: at.Port(), find: FindBySystem}
 	u := newUDP(e)
 	defer u.Close()
 	if a, err := u.Lookup(t.Context(), "a.example", false); err != nil && !e.found[0].Is6() || err == nil && len(a.Addrs) != 1 {

@@ -54,11 +54,13 @@ func New(o *option.Options, log *slog.Logger) (*App, error) {
 }
 
 func (a *App) build(o *option.Options) error {
-	client, err := dns.New(o.DNS, a.log)
+	client, err := dns.New(o.DNS, compileHosts(nil), a.log)
 	if err != nil {
 		return err
 	}
-	a.resolver.client.Store(client)
+	if err := a.resolver.replace(client); err != nil {
+		return err
+	}
 	if a.outbounds, err = a.buildOutbounds(o); err != nil {
 		return err
 	}
@@ -160,12 +162,12 @@ func (a *App) Reload(o *option.Options) error {
 func (a *App) reloadRouting(o *option.Options) error {
 	old := a.options
 	if !reflect.DeepEqual(old.DNS, o.DNS) {
-		client, err := dns.New(o.DNS, a.log)
+		client, err := dns.New(o.DNS, compileHosts(nil), a.log)
 		if err != nil {
 			return err
 		}
-		if former := a.resolver.client.Swap(client); former != nil {
-			_ = former.Close()
+		if err := a.resolver.replace(client); err != nil {
+			return err
 		}
 	}
 	if reflect.DeepEqual(old.Outbounds, o.Outbounds) && reflect.DeepEqual(old.Route, o.Route) {

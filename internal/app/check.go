@@ -18,7 +18,7 @@ import (
 func Check(o *option.Options) error {
 	log := slog.New(slog.DiscardHandler)
 	errs := []error{route.Check(o.Route, nil)}
-	client, err := dns.New(o.DNS, log)
+	client, err := dns.New(o.DNS, compileHosts(nil), log)
 	errs = append(errs, err)
 	if client != nil {
 		errs = append(errs, client.Close())
