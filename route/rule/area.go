@@ -15,6 +15,9 @@ type Addresses struct{ list atomic.Pointer[area] }
 // Set puts the addresses in prefixes in the place of what a held. IPv4 inside ::ffff:0:0/96 is IPv4.
 func (a *Addresses) Set(prefixes []netip.Prefix) { a.list.Store(newArea(prefixes)) }
 
+// Take puts what other holds in the place of what a held.
+func (a *Addresses) Take(other *Addresses) { a.list.Store(other.list.Load()) }
+
 // area is a set of addresses as sorted bounds: from an even bound up to the next, odd one, addresses
 // are inside. A country of 10 000 networks takes 80 KB, a third of an address table.
 type area struct {
