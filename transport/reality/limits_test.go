@@ -98,11 +98,11 @@ func TestProbesLeaveNothing(t *testing.T) {
 		round(probes)
 		grown = memory() - before
 	}
-	for range 1000 { // a handshake's last goroutine may be on its way out
-		if runtime.NumGoroutine() <= goroutines {
+	for range 6000 { // a handshake's last goroutine may be on its way out
+		if runtime.NumGoroutine() <= goroutines && descriptors(t) <= fds+2 {
 			break
 		}
-		runtime.Gosched()
+		time.Sleep(10 * time.Millisecond)
 	}
 	t.Logf("%d probes: %d bytes more, %d goroutines and %d descriptors after %d and %d", probes, grown, runtime.NumGoroutine(), descriptors(t), goroutines, fds)
 	if n := descriptors(t); n > fds+2 {

@@ -340,7 +340,7 @@ func TestCloseIsQuick(t *testing.T) {
 	_ = c.SetWriteDeadline(time.Time{})
 	start := time.Now()
 	_ = c.Close()
-	if d := time.Since(start); d > closeTime+2*time.Second {
+	if d := time.Since(start); d > closeTime+30*time.Second {
 		t.Errorf("took %s", d)
 	}
 }
