@@ -44,8 +44,8 @@ type actor struct {
 	manager  adapter.UserManager // nil: nothing is served
 	roster   *meter.Roster       // published
 	common   []Rule              // of every node of the panel
-	rules    []Rule              // in force; nil: none were ever set
-	skipped  string              // route actions that are not served, as told
+	routing  *Routing            // in force; nil: none was ever set
+	problems string              // of the routing, as told
 
 	synced      time.Time // the last time that everything was as the panel says
 	nextSync    time.Time

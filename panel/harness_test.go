@@ -37,6 +37,7 @@ type host struct {
 	inbounds map[string]*inbound
 	replaced map[string]int
 	rules    map[string][]string
+	routing  map[string]panel.Routing
 	refuse   map[string]error // Replace of the tag fails
 }
 
@@ -49,7 +50,7 @@ type inbound struct {
 }
 
 func newHost() *host {
-	return &host{inbounds: map[string]*inbound{}, replaced: map[string]int{}, rules: map[string][]string{}, refuse: map[string]error{}}
+	return &host{inbounds: map[string]*inbound{}, replaced: map[string]int{}, rules: map[string][]string{}, routing: map[string]panel.Routing{}, refuse: map[string]error{}}
 }
 
 func (h *host) Replace(in option.Inbound, users []*adapter.User) (adapter.UserManager, error) {
@@ -82,12 +83,13 @@ func (h *host) Remove(tag string) error {
 	return nil
 }
 
-func (h *host) SetRules(tag string, rules []panel.Rule) error {
+func (h *host) SetRouting(tag string, r panel.Routing) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.routing[tag] = r
 	h.rules[tag] = nil
-	for _, r := range rules {
-		h.rules[tag] = append(h.rules[tag], r.Lines...)
+	for _, rule := range r.Rules {
+		h.rules[tag] = append(h.rules[tag], rule.Lines...)
 	}
 	return nil
 }

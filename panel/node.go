@@ -39,6 +39,9 @@ type Node struct {
 	AlterID   int     `json:"alter_id,omitempty"`  // VMess, of every user
 	Routes    []Route `json:"routes,omitempty"`
 
+	CustomOutbounds []string `json:"custom_outbounds,omitempty"` // XBoard: objects of JSON in the words of Xray or sing-box
+	CustomRoutes    []string `json:"custom_routes,omitempty"`    // likewise, after routes
+
 	Cipher    string `json:"cipher,omitempty"`     // Shadowsocks
 	ServerKey string `json:"server_key,omitempty"` // Shadowsocks 2022, base64
 	Obfs      *Obfs  `json:"obfs,omitempty"`       // Shadowsocks, Hysteria 2

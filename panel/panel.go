@@ -45,13 +45,7 @@ type DeviceCounter interface {
 	Devices(ctx context.Context) (map[int64]int, error)
 }
 
-// Rule is one of a panel's block rules.
-type Rule struct {
-	ID    int64 // the panel's, for hits; 0 is a rule whose hits it does not take
-	Lines []string
-}
-
-// RuleSource is implemented by clients of panels that have rules beside those of a node.
+// RuleSource is implemented by clients of panels that have block rules beside those of a node.
 type RuleSource interface {
 	// Rules returns all of them, or ErrNotModified.
 	Rules(ctx context.Context) ([]Rule, error)
@@ -120,7 +114,8 @@ type Host interface {
 	Replace(in option.Inbound, users []*adapter.User) (adapter.UserManager, error)
 	// Remove closes the inbound and its connections.
 	Remove(tag string) error
-	// SetRules makes rules the audit rules of the inbound's connections. Lines that cannot be
-	// understood are named in the error; the others apply. The host tells Service.Hit who met one.
-	SetRules(tag string, rules []Rule) error
+	// SetRouting makes r what rules the connections of the inbound, which need not be there yet. What cannot
+	// be understood or built is named in the error; the rest applies, and rules whose outbound is missing
+	// close what they match. The host tells Service.Hit who met a rule that blocks. r is not changed.
+	SetRouting(tag string, r Routing) error
 }

@@ -142,33 +142,6 @@ func TestBuildReality(t *testing.T) {
 	}
 }
 
-// TestRules: the actions are those of reference/panels.md §5.3 and §6.4.
-func TestRules(t *testing.T) {
-	n := Node{Routes: []Route{
-		{ID: 1, Action: "block", Match: []string{"domain:example.com", " ", "regexp:.*ads.*", "protocol:bittorrent"}},
-		{ID: 2, Action: "block_ip", Match: []string{"1.2.3.0/24", "geoip:private", "ip:2001:db8::/32", "2001:db8::1"}},
-		{ID: 3, Action: "block_port", Match: []string{"25", "1000-2000", "port:53"}},
-		{ID: 4, Action: "protocol", Match: []string{"bittorrent"}},
-		{ID: 5, Action: "route", Match: []string{"geosite:netflix"}, Value: "{}"},
-		{ID: 6, Action: "default_out"},
-	}}
-	rules, skipped := n.Rules()
-	var lines []string
-	for _, r := range rules {
-		lines = append(lines, r.Lines...)
-	}
-	if rules[2].ID != 3 {
-		t.Errorf("the rules are %+v", rules)
-	}
-	want := []string{
-		"domain:example.com", "regexp:.*ads.*", "protocol:bittorrent", "ip:1.2.3.0/24", "geoip:private", "ip:2001:db8::/32",
-		"ip:2001:db8::1", "port:25", "port:1000-2000", "port:53", "protocol:bittorrent",
-	}
-	if !slices.Equal(lines, want) || !slices.Equal(skipped, []string{"route 5 (route)", "route 6 (default_out)"}) {
-		t.Errorf("lines %q, skipped %q", lines, skipped)
-	}
-}
-
 // FuzzParseFile: what is found in a file comes back from the snapshot written of it.
 func FuzzParseFile(f *testing.F) {
 	f.Add(`{"version":1,"nodes":[{"id":1,"protocol":"vless","port":443,"users":[{"id":1,"uuid":"b831381d-6324-4d53-ad4f-8cda48b30811","speed_limit_mbps":1.5}]}]}`)

@@ -102,7 +102,7 @@ func (a *actor) change(e *entry) {
 func (a *actor) remove() error {
 	a.stop()
 	var errs []error
-	if a.manager != nil {
+	if a.manager != nil || a.routing != nil {
 		errs = append(errs, a.svc.cfg.Host.Remove(a.tag))
 	}
 	a.books.Close()

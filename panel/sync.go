@@ -96,7 +96,7 @@ func (a *actor) fetchRules(ctx context.Context, timeout time.Duration) error {
 	}
 	a.common = rules
 	if a.manager != nil {
-		a.applyRules()
+		a.applyRouting()
 	}
 	return nil
 }
@@ -170,6 +170,7 @@ func (a *actor) apply() error {
 	p := a.roster.Plan(meter.Limited(a.accounts, &a.entry().limits))
 	a.books.SetLimits(meter.LimitsOf(&a.entry().limits, a.node.SpeedBytes))
 	rebuild := a.manager == nil || !reflect.DeepEqual(in, a.inbound)
+	a.applyRouting() // before anybody connects by what it rules
 	if rebuild {
 		if err := a.rebuild(in, p); err != nil {
 			return err
@@ -178,7 +179,6 @@ func (a *actor) apply() error {
 		return err
 	}
 	a.dirty = false
-	a.applyRules()
 	return nil
 }
 
@@ -195,7 +195,7 @@ func (a *actor) build() option.Inbound {
 func (a *actor) rebuild(in option.Inbound, p *meter.Plan) error {
 	manager, err := a.svc.cfg.Host.Replace(a.build(), p.Users())
 	if err == nil {
-		a.manager, a.inbound, a.rules = manager, in, nil
+		a.manager, a.inbound = manager, in
 		p.Commit()
 		a.say(slog.LevelInfo, "serving %s on %s; %s", describe(a.node), a.node.place(), p)
 		return nil
@@ -222,24 +222,24 @@ func (a *actor) swap(p *meter.Plan) error {
 	return nil
 }
 
-// applyRules hands the rules of the node and of the panel to the host. Rules that cannot be understood must
-// not stop a node.
-func (a *actor) applyRules() {
-	rules, skipped := a.node.Rules()
-	if text := strings.Join(skipped, ", "); text != a.skipped {
-		a.skipped = text
+// applyRouting hands the routes of the node and the rules of the panel to the host. What cannot be followed
+// must not stop a node.
+func (a *actor) applyRouting() {
+	routing, problems := a.node.Routing()
+	if text := strings.Join(problems, "; "); text != a.problems {
+		a.problems = text
 		if text != "" {
-			a.say(slog.LevelWarn, "not served by this version, ignored: %s", text)
+			a.say(slog.LevelWarn, "routes: %s", text)
 		}
 	}
-	rules = append(rules, a.common...)
-	if a.rules != nil && reflect.DeepEqual(rules, a.rules) || a.rules == nil && len(rules) == 0 {
+	routing.Rules = append(routing.Rules, a.common...)
+	if a.routing == nil && reflect.DeepEqual(routing, Routing{}) || a.routing != nil && reflect.DeepEqual(routing, *a.routing) {
 		return
 	}
-	if err := a.svc.cfg.Host.SetRules(a.tag, rules); err != nil {
-		a.say(slog.LevelWarn, "audit rules: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if err := a.svc.cfg.Host.SetRouting(a.tag, routing); err != nil {
+		a.say(slog.LevelWarn, "routes: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	a.rules = append(make([]Rule, 0, len(rules)), rules...) // not nil: they were set
+	a.routing = &routing
 }
 
 // join is errors.Join on one line.

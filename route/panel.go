@@ -44,6 +44,9 @@ func (r *Router) SetPanelRules(tag string, list []PanelRule, final *PanelRule) e
 	return errors.Join(errs...)
 }
 
+// HasOutbound says whether the configuration has an outbound of that tag now.
+func (r *Router) HasOutbound(tag string) bool { return r.state.Load().outbounds.Get(tag) != nil }
+
 // compile is not ok for a rule that can match nothing: no line is no rule, and not one for everything.
 func (p *PanelRule) compile(geo rule.Geo) (_ rule.PanelRule, ok bool, _ error) {
 	to := p.to()

@@ -2,12 +2,14 @@ package app
 
 import (
 	"cmp"
+	"errors"
 
 	"heki/adapter"
 	"heki/constant"
 	"heki/inbound"
 	"heki/internal/meter"
 	"heki/option"
+	"heki/outbound"
 	"heki/panel"
 	"heki/panel/detect"
 	"heki/panel/local"
@@ -38,7 +40,7 @@ func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
 		Traffic:  o.Traffic,
 		StateDir: o.StateDir,
 		Kinds:    panelKinds(),
-		Host:     host{a.inbounds, a.router},
+		Host:     host{a.inbounds, a.router, newNodeOutbounds(outbound.Env{Resolver: a.resolver, Log: a.log})},
 		Ledger:   a.ledger,
 		Log:      a.log,
 		Machine:  machine.New(cmp.Or(o.StateDir, "/")),
@@ -58,6 +60,7 @@ func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
 type host struct {
 	inbounds *inbound.Manager
 	router   *route.Router
+	own      *nodeOutbounds
 }
 
 // Replace implements panel.Host. What a panel says is checked like what an operator writes.
@@ -70,20 +73,8 @@ func (h host) Replace(in option.Inbound, users []*adapter.User) (adapter.UserMan
 
 // Remove implements panel.Host.
 func (h host) Remove(tag string) error {
-	err := h.router.SetPanelRules(tag, nil, nil)
-	if closed := h.inbounds.Remove(tag); closed != nil {
-		return closed
-	}
-	return err
-}
-
-// SetRules implements panel.Host.
-func (h host) SetRules(tag string, rules []panel.Rule) error {
-	list := make([]route.PanelRule, len(rules))
-	for i, r := range rules {
-		list[i] = route.PanelRule{ID: r.ID, Lines: r.Lines}
-	}
-	return h.router.SetPanelRules(tag, list, nil)
+	err := h.inbounds.Remove(tag) // first, so that nobody connects without the rules
+	return errors.Join(err, h.SetRouting(tag, panel.Routing{}))
 }
 
 // Stats sums the figures of all nodes.

@@ -21,6 +21,9 @@ import (
 // maxText bounds one outbound or rule in bytes; the largest of real ones are client certificates.
 const maxText = 256 << 10
 
+// errNoObject says so of a text. What is wrong with it in detail may quote a credential.
+var errNoObject = errors.New("is no object of JSON")
+
 // Outbound reads one outbound: of sing-box when it has a "type", of Xray when it has a "protocol". text is an
 // object of JSON. The result is validated, its tag may be empty.
 func Outbound(text string) (option.Outbound, error) {
@@ -60,7 +63,10 @@ func Split(text string) ([]string, error) {
 		}
 		phpjson.List(it, func() { all = append(all, string(it.SkipAndReturnBytes())) })
 	})
-	return all, err
+	if err != nil {
+		return nil, errNoObject
+	}
+	return all, nil
 }
 
 // object is one JSON object that is taken apart member by member, so that what nobody asked for can be
@@ -86,13 +92,13 @@ func parse(text string) (*object, error) {
 	var members map[string]any
 	err := phpjson.Decode([]byte(text), func(it *jsoniter.Iterator) {
 		if it.WhatIsNext() != jsoniter.ObjectValue {
-			phpjson.Fail(it, "is no JSON object")
+			phpjson.Fail(it, "is a list or a value")
 			return
 		}
 		members, _ = it.Read().(map[string]any)
 	})
 	if err != nil {
-		return nil, err
+		return nil, errNoObject
 	}
 	return new(document).object("", members), nil
 }

@@ -135,8 +135,8 @@ func TestOutboundRefused(t *testing.T) {
 		return `{"protocol":"vless","settings":{"address":"h.test","port":443,"id":"` + id + `"` + more
 	}
 	for _, tt := range []struct{ name, in, want string }{
-		{"nothing", ``, "ends early"},
-		{"a list", `[]`, "is no JSON object"},
+		{"nothing", ``, "is no object of JSON"},
+		{"a list", `[]`, "is no object of JSON"},
 		{"no protocol", `{"tag":"x"}`, "protocol is \"\", must be freedom"},
 		{"unknown protocol", `{"protocol":"wireguard","settings":{"secretKey":"secret"}}`, `protocol is "wireguard", must be freedom, blackhole, socks`},
 		{"chained", `{"protocol":"freedom","proxySettings":{"tag":"x"}}`, "proxySettings is not served"},

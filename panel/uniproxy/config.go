@@ -95,6 +95,10 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		})
 	case "routes":
 		phpjson.List(it, func() { c.node.Routes = append(c.node.Routes, route(it)) })
+	case "custom_outbounds":
+		c.node.CustomOutbounds = objects(it)
+	case "custom_routes":
+		c.node.CustomRoutes = objects(it)
 	case "base_config":
 		phpjson.Object(it, func(name string) bool {
 			switch name {
@@ -143,6 +147,16 @@ func value(it *jsoniter.Iterator) string {
 		return string(it.SkipAndReturnBytes())
 	}
 	return phpjson.Text(it)
+}
+
+// objects reads a list of objects as their JSON. The list may be a text that holds it.
+func objects(it *jsoniter.Iterator) (all []string) {
+	phpjson.List(it, func() {
+		if text := value(it); text != "" {
+			all = append(all, text)
+		}
+	})
+	return all
 }
 
 // named reads one value and puts the member's name before what is wrong with it.

@@ -107,7 +107,7 @@ func TestParseNode(t *testing.T) {
 			"",
 		},
 		{
-			"unknown members", `{"protocol":"vless","custom_outbounds":[{"a":[1,{"b":null}]}],"cert_config":{"cert_mode":"dns"},"server_port":443.0,"network":"tcp","tls":false` + tail, "",
+			"unknown members", `{"protocol":"vless","custom_thing":[{"a":[1,{"b":null}]}],"cert_config":{"cert_mode":"dns"},"server_port":443.0,"network":"tcp","tls":false` + tail, "",
 			panel.Node{Protocol: "vless", Port: 443},
 			"",
 		},
@@ -120,9 +120,9 @@ func TestParseNode(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rules, _ := n.Rules()
+			routing, _ := n.Routing()
 			var lines []string
-			for _, r := range rules {
+			for _, r := range routing.Rules {
 				lines = append(lines, r.Lines...)
 			}
 			if got := strings.Join(lines, "|"); got != tt.rules {
