@@ -56,7 +56,7 @@ func Load(path string, checks ...func(*Options) error) (*Options, error) {
 		mistakes.sort()
 		return nil, mistakes
 	}
-	o := new(Options)
+	o := &Options{Folder: folderOf(files[0])}
 	more := make([]func() error, len(checks))
 	for i, check := range checks {
 		more[i] = func() error { return check(o) }
@@ -65,6 +65,15 @@ func Load(path string, checks ...func(*Options) error) (*Options, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// folderOf is where file is, or "" when that cannot be known.
+func folderOf(file string) string {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return ""
+	}
+	return filepath.Dir(file)
 }
 
 // configFiles returns path itself, or the configuration files of the directory path.

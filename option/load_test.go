@@ -24,7 +24,7 @@ func writeFiles(t *testing.T, files map[string]string) string {
 func TestLoadFile(t *testing.T) {
 	dir := writeFiles(t, map[string]string{"good.json": inboundWith(`"tag": "x"`), "bad.json": "{\n\"inbounds\": 1}"})
 	o, err := Load(filepath.Join(dir, "good.json"))
-	if err != nil || o.Inbounds[0].Tag != "x" {
+	if err != nil || o.Inbounds[0].Tag != "x" || o.Folder != dir {
 		t.Fatalf("got %v, %v", o, err)
 	}
 	bad := filepath.Join(dir, "bad.json")
@@ -52,6 +52,9 @@ func TestLoadDirectory(t *testing.T) {
 	o, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.Folder != dir {
+		t.Errorf("folder %q", o.Folder)
 	}
 	if len(o.Inbounds) != 2 || o.Inbounds[0].Tag != "a" || o.Inbounds[1].Tag != "b" {
 		t.Errorf("inbounds %+v", o.Inbounds)

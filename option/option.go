@@ -14,6 +14,7 @@ type Options struct {
 	Limits    Limits     `json:"limits,omitempty"` // for all; inner ones win
 	Traffic   Traffic    `json:"traffic,omitempty"`
 	StateDir  string     `json:"state_dir,omitempty"` // default /var/lib/heki
+	Folder    string     `json:"-"`                   // of the file that Load read; empty: there was none
 }
 
 // Log says what is logged and where.

@@ -62,6 +62,8 @@ func refusals(t reflect.Type) map[string]refusal {
 		return map[string]refusal{"capacity": later("; write size")}
 	case reflect.TypeFor[Route]():
 		return refusedRoute
+	case reflect.TypeFor[Geo]():
+		return refusedGeo
 	case reflect.TypeFor[RouteTo]():
 		return refusedRouteTo
 	case reflect.TypeFor[Listen]():
@@ -169,9 +171,8 @@ var refusedRoute = map[string]refusal{
 	"dhcp_lease_files":              never("heki does not look up the clients' host names"),
 	"find_neighbor":                 never("heki does not look up the clients' hardware addresses"),
 	"find_process":                  never("the clients' processes run on other machines"),
-	"geo":                           later("; geosite: and geoip: rules come with it"),
-	"geoip":                         later("; geosite: and geoip: rules come later too"),
-	"geosite":                       later("; geosite: and geoip: rules come later too"),
+	"geoip":                         {text: "is sing-box's; write geo: { \"dir\": … } and lines such as geoip:cn", excuses: []string{"geo"}},
+	"geosite":                       {text: "is sing-box's; write geo: { \"dir\": … } and lines such as geosite:netflix", excuses: []string{"geo"}},
 	"inspect_first_packet":          later(""),
 	"inspect_first_packet_max":      later(""),
 	"override_android_vpn":          never("heki runs on servers"),

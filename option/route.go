@@ -32,6 +32,7 @@ type Route struct {
 	Audit            Listable[string] `json:"audit,omitempty"`     // rule lines
 	Rules            []RouteTo        `json:"rules,omitempty"`
 	Final            string           `json:"final,omitempty"` // outbound tag
+	Geo              Geo              `json:"geo,omitempty"`
 }
 
 // RouteTo sends what matches any of the lines to an outbound.

@@ -101,7 +101,7 @@ func TestSingBoxRefusals(t *testing.T) {
 		inboundWith(`"tls": {"ech": {"enabled": true}}`), inboundWith(`"tls": {"insecure": true}`),
 		inboundWith(`"tls": {"utls": {"enabled": true}}`), inboundWith(`"tls": {"client_authentication": "request"}`), inboundWith(`"tls": {"kernel_tx": true}`),
 		beside(`"limits": {"redis": {"address": "x"}}`), beside(`"limits": {"invalid_access": {"ban": "5m"}}`),
-		beside(`"route": {"geo": {"dir": "x"}}`), beside(`"route": {"audit_source": "x"}`), beside(`"route": {"rules_source": "x"}`),
+		beside(`"route": {"geo": {"update": "24h"}}`), beside(`"route": {"geosite": {"path": "x"}}`), beside(`"route": {"geoip": {"path": "x"}}`), beside(`"route": {"audit_source": "x"}`), beside(`"route": {"rules_source": "x"}`),
 		beside(`"route": {"default_domain_resolver": "x"}`), beside(`"outbounds": [{"type": "direct", "domain_resolver": "x"}]`),
 		beside(`"dns": {"disable_cache": true}`),
 	} {

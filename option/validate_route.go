@@ -71,6 +71,7 @@ func (o *Route) Validate(at Path) error {
 	for i := range o.Rules {
 		r.join(o.Rules[i].Validate(at.Key("rules").Index(i)))
 	}
+	r.join(o.Geo.Validate(at.Key("geo")))
 	return r.err()
 }
 

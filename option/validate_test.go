@@ -334,6 +334,9 @@ func TestOtherMessages(t *testing.T) {
 			`log.retention_days: is 3651, must be 1 to 3650`,
 			`log.output: is set beside dir; keep dir for daily files or output for one file`,
 		}},
+		{"geo", beside(`"route": {"geo": {"dir": "geo", "update": "off"}}`), []string{
+			`route.geo.dir: is "geo", must be an absolute path such as /var/lib/heki/geo`,
+		}},
 		{"traffic and state", beside(`"traffic": {"on_ambiguous": "keep"}, "state_dir": "state"`), []string{
 			`traffic.on_ambiguous: is "keep", must be one of hold, retry, drop`,
 			`state_dir: is "state", must be an absolute path such as /var/lib/heki`,

@@ -19,6 +19,7 @@ import (
 	"heki/outbound"
 	"heki/panel"
 	"heki/route"
+	"heki/route/geo"
 	"heki/transport/tcp"
 	"heki/transport/udp"
 )
@@ -28,6 +29,7 @@ type App struct {
 	log      *slog.Logger
 	resolver *resolver
 	router   *route.Router
+	geo      *geo.Files
 	inbounds *inbound.Manager
 	ledger   *meter.Ledger
 	panels   *panel.Service
@@ -46,7 +48,10 @@ type App struct {
 
 // New builds everything that o describes. It binds nothing and asks no panel.
 func New(o *option.Options, log *slog.Logger) (*App, error) {
-	a := &App{log: log, options: o, resolver: new(resolver), ledger: meter.NewLedger(), static: make(map[string]*static)}
+	a := &App{
+		log: log, options: o, resolver: new(resolver), geo: geo.New(geoPlaces(o), log),
+		ledger: meter.NewLedger(), static: make(map[string]*static),
+	}
 	if err := a.build(o); err != nil {
 		return nil, errors.Join(err, a.release())
 	}
@@ -54,7 +59,7 @@ func New(o *option.Options, log *slog.Logger) (*App, error) {
 }
 
 func (a *App) build(o *option.Options) error {
-	client, err := dns.New(o.DNS, compileHosts(nil), a.log)
+	client, err := dns.New(o.DNS, compileHosts(a.geo), a.log)
 	if err != nil {
 		return err
 	}
@@ -64,7 +69,7 @@ func (a *App) build(o *option.Options) error {
 	if a.outbounds, err = a.buildOutbounds(o); err != nil {
 		return err
 	}
-	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, nil, a.log); err != nil {
+	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, a.geo, a.log); err != nil {
 		return err
 	}
 	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Packets: new(udp.Pool), Log: a.log, Now: a.now}
@@ -148,7 +153,9 @@ func (a *App) Reload(o *option.Options) error {
 		a.lock = lock
 		a.startSaving()
 	}
+	a.geo.Use(geoPlaces(o)) // lists whose files changed are in force in the rules that name them
 	if err := a.reloadRouting(o); err != nil {
+		a.geo.Use(geoPlaces(a.options))
 		return err
 	}
 	errs := []error{a.reloadStatic(o)}
@@ -162,7 +169,7 @@ func (a *App) Reload(o *option.Options) error {
 func (a *App) reloadRouting(o *option.Options) error {
 	old := a.options
 	if !reflect.DeepEqual(old.DNS, o.DNS) {
-		client, err := dns.New(o.DNS, compileHosts(nil), a.log)
+		client, err := dns.New(o.DNS, compileHosts(a.geo), a.log)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"heki/option"
 	"heki/outbound"
 	"heki/route"
+	"heki/route/geo"
 	"heki/transport/tcp"
 )
 
@@ -17,8 +18,9 @@ import (
 // interfaces. It binds nothing and asks nobody.
 func Check(o *option.Options) error {
 	log := slog.New(slog.DiscardHandler)
-	errs := []error{route.Check(o.Route, nil)}
-	client, err := dns.New(o.DNS, compileHosts(nil), log)
+	lists := geo.New(geoPlaces(o), log)
+	errs := []error{route.Check(o.Route, lists)}
+	client, err := dns.New(o.DNS, compileHosts(lists), log)
 	errs = append(errs, err)
 	if client != nil {
 		errs = append(errs, client.Close())
