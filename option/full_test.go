@@ -104,6 +104,8 @@ var anyValue = []string{
 	"Options.Schema", "Log.Disabled", "Log.Timestamp",
 	"Listen.ReuseAddr", "Listen.TCPFastOpen", "Listen.TCPMultiPath", "Listen.MPTCP",
 	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "PasswordUser.Password", "Panel.Key",
+	"Remote.ServerPort", "RedirectOutbound.ServerPort", "SocksOutbound.Password", "HTTPOutbound.Password", "TrojanOutbound.Password",
+	"ClientTLS.Enabled", "ClientTLS.DisableSNI", "ClientTLS.Insecure", "UTLS.Enabled",
 	"Dial.RoutingMark", "Dial.TCPFastOpen", "Dial.TCPMultiPath", "Transport.MaxEarlyData",
 	"Group.Failover", "Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
 	"Reality.Enabled", "Hysteria2.IgnoreClientBandwidth", "Hysteria2Local.MasqueradePort", "Hysteria2Obfs.Password", "Masquerade.RewriteHost", "Masquerade.Content",

@@ -38,6 +38,16 @@ func newOutbound(typ string) OutboundOptions {
 		return new(Block)
 	case constant.TypeGroup:
 		return new(Group)
+	case constant.TypeHTTP:
+		return new(HTTPOutbound)
+	case constant.TypeRedirect:
+		return new(RedirectOutbound)
+	case constant.TypeSocks:
+		return new(SocksOutbound)
+	case constant.TypeTrojan:
+		return new(TrojanOutbound)
+	case constant.TypeVLESS:
+		return new(VLESSOutbound)
 	}
 	return nil
 }
@@ -62,10 +72,11 @@ var (
 		},
 	}
 	outboundKind = kind{
-		served: []string{constant.TypeBlock, constant.TypeDirect, constant.TypeGroup},
-		planned: []string{
-			"http", "redirect", "shadowsocks", "shadowsocksr", "socks", "trojan", "vless", "vmess",
+		served: []string{
+			constant.TypeBlock, constant.TypeDirect, constant.TypeGroup, constant.TypeHTTP, constant.TypeRedirect,
+			constant.TypeSocks, constant.TypeTrojan, constant.TypeVLESS,
 		},
+		planned: []string{"shadowsocks", "shadowsocksr", "vmess"},
 		never: []string{
 			"anytls", "bridge", "dns", "hysteria", "hysteria2", "naive", "selector", "shadowtls", "snell", "ssh",
 			"tor", "tuic", "urltest", "wireguard",

@@ -33,6 +33,7 @@ func (o *SocksOutbound) Validate(at Path) error {
 		o.Version = Socks5
 	}
 	r.join(oneOf(at.Key("version"), o.Version, Socks4, Socks4A, Socks5))
+	r.join(printable(at.Key("username"), o.Username))
 	if n := len(o.Username); n > maxSocksText {
 		r.add(at.Key("username"), "has %d bytes, must have at most %d", n, maxSocksText)
 	}
@@ -47,9 +48,6 @@ func (o *SocksOutbound) Validate(at Path) error {
 	}
 	if o.Password != "" {
 		r.add(at.Key("password"), "is for version 5; version %s sends a user name only", short(o.Version))
-	}
-	if strings.ContainsRune(o.Username, 0) {
-		r.add(at.Key("username"), "holds a zero byte, which ends it in version %s", short(o.Version))
 	}
 	if !o.HasTCP() {
 		r.add(at.Key("network"), "leaves only udp, which version %s has not", short(o.Version))
@@ -70,7 +68,8 @@ type HTTPOutbound struct {
 func (o *HTTPOutbound) Validate(at Path) error {
 	var r report
 	r.join(o.Remote.Validate(at))
-	if strings.ContainsRune(o.Username, ':') { // RFC 7617 §2
+	r.join(printable(at.Key("username"), o.Username)) // RFC 7617 §2
+	if strings.ContainsRune(o.Username, ':') {
 		r.add(at.Key("username"), "holds a colon, which ends it in HTTP's basic authentication")
 	}
 	if o.Password != "" && o.Username == "" {

@@ -103,7 +103,7 @@ var refusedTransport = map[string]refusal{
 
 var refusedDirect = map[string]refusal{
 	"detour":           later("; a direct outbound dials itself"),
-	"override_address": {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
-	"override_port":    {text: "was removed from sing-box 1.13; a redirect outbound comes later"},
+	"override_address": {text: "was removed from sing-box 1.13; write a redirect outbound"},
+	"override_port":    {text: "was removed from sing-box 1.13; write a redirect outbound"},
 	"proxy_protocol":   {text: "was removed from sing-box 1.6"},
 }

@@ -9,10 +9,6 @@ import (
 	"heki/inbound/trojan"
 	"heki/inbound/vless"
 	"heki/inbound/vmess"
-	"heki/outbound"
-	"heki/outbound/block"
-	"heki/outbound/direct"
-	"heki/outbound/group"
 )
 
 // inboundTypes is the list of the protocols that heki serves. Their inbounds remember together in m.
@@ -25,14 +21,5 @@ func inboundTypes(m *memories) *inbound.Registry {
 	trojan.Register(r)
 	vless.Register(r)
 	vmess.Register(r, m.vmess)
-	return r
-}
-
-// outboundTypes is the list of the ways out.
-func outboundTypes() *outbound.Registry {
-	r := outbound.NewRegistry()
-	block.Register(r)
-	direct.Register(r)
-	group.Register(r)
 	return r
 }
