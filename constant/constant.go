@@ -39,6 +39,20 @@ const (
 	PanelLocal       = "local"
 )
 
+// Certificate authorities by name, as written in "tls.acme.provider".
+const (
+	ACMELetsEncrypt = "letsencrypt"
+	ACMEZeroSSL     = "zerossl"
+)
+
+// Keys of certificates, as written in "tls.acme.key_type".
+const (
+	KeyEC256   = "ec-256"
+	KeyEC384   = "ec-384"
+	KeyRSA2048 = "rsa-2048"
+	KeyRSA4096 = "rsa-4096"
+)
+
 // Networks, as written in rules and in sing-box's "network".
 const (
 	NetworkTCP = "tcp"

@@ -15,6 +15,7 @@ import (
 	"heki/adapter"
 	"heki/option"
 	"heki/transport/tcp"
+	"heki/transport/tls"
 	"heki/transport/udp"
 )
 
@@ -24,6 +25,8 @@ type Env struct {
 	Listeners *tcp.Pool
 	Packets   *udp.Pool // nil: sockets of each inbound's own
 	Log       *slog.Logger
+	// Certificates has those of tls.acme and tls.self_signed. Nil: none can be had.
+	Certificates tls.Source
 	// Now is the corrected clock, for protocols that compare times with their clients. Nil is
 	// time.Now; see Time.
 	Now func() time.Time

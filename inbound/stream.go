@@ -79,6 +79,12 @@ type security interface {
 	Handshake(ctx context.Context, conn net.Conn) (*tls.Conn, error)
 }
 
+// certified is TLS whose certificate is looked after while somebody listens.
+type certified interface {
+	Start(listening []net.Addr) error
+	Stop()
+}
+
 func newSecurity(env Env, o *option.Stream, log *slog.Logger) (security, error) {
 	switch {
 	case o.TLS.HasReality():
@@ -87,7 +93,7 @@ func newSecurity(env Env, o *option.Stream, log *slog.Logger) (security, error) 
 		}
 		return reality.New(o.TLS, env.Time, report)
 	case o.TLS != nil && o.TLS.Enabled:
-		return tls.New(o.TLS, transport.ALPN(o.Transport))
+		return tls.NewFrom(o.TLS, transport.ALPN(o.Transport), env.Certificates)
 	}
 	return nil, nil
 }
@@ -136,6 +142,11 @@ func (s *Stream) Start() error {
 	s.mu.Lock()
 	s.open, s.cancel = listeners, cancel
 	s.mu.Unlock()
+	if c, ok := s.security.(certified); ok {
+		if err := c.Start(s.Addresses()); err != nil {
+			return fmt.Errorf("tls: %w", errors.Join(err, s.Close()))
+		}
+	}
 	if len(s.trusted) == 0 && (s.o.ProxyProtocol == option.ProxyRequired || s.o.ProxyProtocol == option.ProxyOptional) {
 		s.log.Warn("a PROXY header is believed from everybody, who may claim any address; list the load balancers in trusted_proxies")
 	}
@@ -154,6 +165,9 @@ func (s *Stream) Retire() {
 		_ = l.Close()
 	}
 	s.open = nil
+	if c, ok := s.security.(certified); ok {
+		c.Stop()
+	}
 }
 
 // Close stops accepting, closes what is open and waits.

@@ -103,6 +103,7 @@ func TestFullFile(t *testing.T) {
 var anyValue = []string{
 	"Options.Schema", "Log.Disabled", "Log.Timestamp",
 	"Listen.ReuseAddr", "Listen.TCPFastOpen", "Listen.TCPMultiPath", "Listen.MPTCP",
+	"ACME.DisableHTTPChallenge", "ACME.DisableTLSALPNChallenge", "ACME.AlternativeHTTPPort", "ACME.AlternativeTLSPort",
 	"TLS.RejectUnknownSNI", "TLS.Enabled", "Multiplex.Enabled", "Multiplex.Padding", "PasswordUser.Password", "Panel.Key",
 	"Remote.ServerPort", "RedirectOutbound.ServerPort", "SocksOutbound.Password", "HTTPOutbound.Password", "TrojanOutbound.Password",
 	"ClientTLS.Enabled", "ClientTLS.DisableSNI", "ClientTLS.Insecure", "UTLS.Enabled",

@@ -90,6 +90,8 @@ func mergeTLS(n, d *TLS) *TLS {
 		RejectUnknownSNI: n.RejectUnknownSNI || d.RejectUnknownSNI,
 		HandshakeTimeout: cmp.Or(n.HandshakeTimeout, d.HandshakeTimeout),
 		Reality:          mergeReality(n.Reality, d.Reality),
+		ACME:             pair.ACME.Clone(),
+		SelfSigned:       pair.SelfSigned,
 	}
 }
 

@@ -94,6 +94,9 @@ func TestMergeStreamSharesNothing(t *testing.T) {
 		visit(reflect.ValueOf(&s), "", func(_ string, _ reflect.Type, _ string, v reflect.Value) {
 			switch v.Kind() {
 			case reflect.Slice:
+				if v.Len() == 0 { // spoiled with what holds it
+					return
+				}
 				v.Index(0).Set(reflect.Zero(v.Type().Elem()))
 			case reflect.Pointer:
 				v.Elem().Field(0).SetZero()

@@ -82,6 +82,10 @@ func refusals(t reflect.Type) map[string]refusal {
 		return refusedUser
 	case reflect.TypeFor[TLS]():
 		return refusedTLS
+	case reflect.TypeFor[ACME]():
+		return refusedACME
+	case reflect.TypeFor[ACMEDNS01]():
+		return refusedACMEDNS01
 	case reflect.TypeFor[Reality]():
 		return refusedReality
 	case reflect.TypeFor[RealityTarget]():
@@ -119,7 +123,7 @@ func refusals(t reflect.Type) map[string]refusal {
 var refusedOptions = map[string]refusal{
 	"admin":                 later("; the status is in the log"),
 	"certificate":           never("heki's outgoing connections need no certificate store; a server's certificate goes into inbounds[].tls"),
-	"certificate_providers": later("; write tls.certificate_path and tls.key_path"),
+	"certificate_providers": later("; write tls.acme, or tls.certificate_path and tls.key_path"),
 	"endpoints":             never("heki serves no VPN endpoints"),
 	"experimental":          never("the Clash and V2Ray interfaces and the cache file are sing-box's; heki keeps its state in state_dir"),
 	"http_clients":          never("heki downloads nothing"),

@@ -51,8 +51,7 @@ var refusedVMessUser = map[string]refusal{
 var noCertificateNeeded = []string{"certificate_path", "key_path"}
 
 var refusedTLS = map[string]refusal{
-	"acme":                                 {text: "is not served by this version; write certificate_path and key_path", excuses: noCertificateNeeded},
-	"certificate_provider":                 {text: "is not served by this version; write certificate_path and key_path", excuses: noCertificateNeeded},
+	"certificate_provider":                 {text: "is not served by this version; write acme, or certificate_path and key_path", excuses: noCertificateNeeded},
 	"ech":                                  later(""),
 	"client_authentication":                {text: `is not served by this version; only "no" is`, off: "no"},
 	"client_certificate":                   later(""),
@@ -73,6 +72,22 @@ var refusedTLS = map[string]refusal{
 	"client_key":                           clientSide,
 	"client_key_path":                      clientSide,
 }
+
+var refusedACME = map[string]refusal{
+	"account_key": later("; an account is made and kept in state_dir"),
+	"http_client": never("heki asks the authority directly; HTTPS_PROXY in its environment works"),
+}
+
+var refusedACMEDNS01 = map[string]refusal{
+	"override_domain": later("; a CNAME of _acme-challenge is followed"),
+	"ttl":             later("; write the provider's variable, such as CLOUDFLARE_TTL, into env"),
+	"password":        acmeDNSVariables,
+	"server_url":      acmeDNSVariables,
+	"subdomain":       acmeDNSVariables,
+	"username":        acmeDNSVariables,
+}
+
+var acmeDNSVariables = refusal{text: "is sing-box's for acmedns; write ACME_DNS_API_BASE and ACME_DNS_STORAGE_PATH into env"}
 
 var refusedReality = map[string]refusal{
 	"dest":          {text: "is Xray's; write handshake with server and server_port"},

@@ -107,6 +107,8 @@ type TLS struct {
 	RejectUnknownSNI bool             `json:"reject_unknown_sni,omitempty"`
 	HandshakeTimeout Duration         `json:"handshake_timeout,omitempty"` // default 10s
 	Reality          *Reality         `json:"reality,omitempty"`           // instead of a certificate
+	ACME             *ACME            `json:"acme,omitempty"`              // instead of certificate and key
+	SelfSigned       bool             `json:"self_signed,omitempty"`       // the same: made once for server_name, kept in state_dir
 }
 
 // TLSOptions returns the TLS of an inbound over TCP; nil is none.

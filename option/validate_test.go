@@ -105,9 +105,6 @@ func TestTLSMessages(t *testing.T) {
 			`inbounds[0].tls.certificate_path: is required with TLS: the PEM file of the certificate chain (or certificate, with the PEM itself)`,
 			`inbounds[0].tls.key_path: is required with TLS: the PEM file of the private key (or key, with the PEM itself)`,
 		}},
-		{"acme instead", inboundWith(`"tls": {"enabled": true, "acme": {"domain": "a.example"}}`), []string{
-			`inbounds[0].tls.acme: is not served by this version; write certificate_path and key_path`,
-		}},
 		{"half", inboundWith(`"tls": {"enabled": true, "key_path": "k"}`), []string{
 			`inbounds[0].tls.certificate_path: is required beside a key: the PEM file of its certificate chain (or certificate, with the PEM itself)`,
 		}},

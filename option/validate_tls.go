@@ -14,7 +14,7 @@ var tlsVersions = []string{"1.0", "1.1", "1.2", "1.3"}
 // tlsCurves are crypto/tls's groups by sing-box's names.
 var tlsCurves = []string{"P256", "P384", "P521", "X25519", "X25519MLKEM768"}
 
-// Validate fills the default timeout and requires a certificate or REALITY. What is not enabled is not checked.
+// Validate fills the default timeout and requires a certificate, a way to get one, or REALITY. What is not enabled is not checked.
 func (t *TLS) Validate(at Path) error {
 	if !t.Enabled {
 		return nil
@@ -24,6 +24,12 @@ func (t *TLS) Validate(at Path) error {
 	r.join(t.check(at))
 	if t.HasReality() {
 		r.join(t.validateReality(at))
+	} else if t.ACME != nil {
+		r.join(t.validateACME(at))
+	} else if t.SelfSigned {
+		if !t.hasNoPair() {
+			r.add(at.Key("self_signed"), "stands beside a certificate; keep one")
+		}
 	} else if t.hasNoCertificate() {
 		r.add(at.Key("certificate_path"), "is required with TLS: the PEM file of the certificate chain (or certificate, with the PEM itself)")
 		r.add(at.Key("key_path"), "is required with TLS: the PEM file of the private key (or key, with the PEM itself)")
@@ -31,7 +37,10 @@ func (t *TLS) Validate(at Path) error {
 	return r.err()
 }
 
-func (t *TLS) hasNoCertificate() bool {
+// hasNoCertificate: neither one nor a way to get one.
+func (t *TLS) hasNoCertificate() bool { return t.hasNoPair() && t.ACME == nil && !t.SelfSigned }
+
+func (t *TLS) hasNoPair() bool {
 	return len(t.Certificate) == 0 && t.CertificatePath == "" && len(t.Key) == 0 && t.KeyPath == ""
 }
 
@@ -49,6 +58,9 @@ func (t *TLS) check(at Path) error {
 	r.join(t.checkPair(at))
 	if t.Reality != nil {
 		r.join(t.Reality.check(at.Key("reality")))
+	}
+	if t.ACME != nil {
+		r.join(t.ACME.check(at.Key("acme")))
 	}
 	return r.err()
 }

@@ -2,7 +2,6 @@ package panel
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"heki/constant"
@@ -99,30 +98,9 @@ func tlsOf(n *Node, local *option.TLS) *option.TLS {
 		return t
 	}
 	t.Certificate, t.CertificatePath, t.Key, t.KeyPath = nil, "", nil, ""
+	t.ACME, t.SelfSigned = nil, false
 	panel := option.TLS{Reality: realityOf(n.Reality)}
 	return option.MergeStream(option.Stream{TLS: t}, option.Stream{TLS: &panel}).TLS
-}
-
-// apply fills what the operator left open.
-func (c *Cert) apply(t *option.TLS) {
-	if c == nil {
-		return
-	}
-	t.RejectUnknownSNI = t.RejectUnknownSNI || c.RejectSNI
-	if own := len(t.Certificate) > 0 || t.CertificatePath != "" || len(t.Key) > 0 || t.KeyPath != ""; !own && c.Mode == certFile {
-		t.CertificatePath, t.KeyPath = c.Path, c.KeyPath
-	}
-}
-
-// certFile is the mode in which files on this machine are named.
-const certFile = "file"
-
-// hint says why a node may lack a certificate.
-func (c *Cert) hint() string {
-	if c == nil || c.Mode == "" || c.Mode == "none" || c.Mode == certFile {
-		return ""
-	}
-	return fmt.Sprintf(" (the panel asks for a certificate by %.16q, which this version does not get: name one in tls.certificate_path and tls.key_path)", c.Mode)
 }
 
 func realityOf(r *Reality) *option.Reality {

@@ -67,6 +67,9 @@ func (n *Node) Check(id int64) error {
 	if n.TLS == TLSReality && n.Reality == nil {
 		return fmt.Errorf("node %d uses reality, but the panel sends no settings of it", id)
 	}
+	if err := n.Cert.check(id); err != nil {
+		return err
+	}
 	if err := n.checkListen(id); err != nil {
 		return err
 	}

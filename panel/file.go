@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"heki/adapter"
 	"heki/constant"
+	"heki/internal/statefile"
 	"heki/option"
 )
 
@@ -246,37 +246,4 @@ func parseFile(raw []byte) (*File, error) {
 
 // WriteAtomic writes data to path so that a reader, also after a crash, finds the old file or the new
 // one. The file is readable by its owner only; the directory is made when missing.
-func WriteAtomic(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	h, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			h.Close()
-			os.Remove(h.Name())
-		}
-	}()
-	if _, err := h.Write(data); err != nil {
-		return err
-	}
-	if err := h.Sync(); err != nil {
-		return err
-	}
-	if err := h.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(h.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
+func WriteAtomic(path string, data []byte) error { return statefile.Write(path, data) }

@@ -91,10 +91,17 @@ type Carrier struct {
 
 // Cert is what the panel says about the certificate. The operator's own wins.
 type Cert struct {
-	Mode      string `json:"mode,omitempty"` // file; other ways of getting one are the operator's
-	Path      string `json:"path,omitempty"`
-	KeyPath   string `json:"key_path,omitempty"`
-	RejectSNI bool   `json:"reject_unknown_sni,omitempty"`
+	Mode        string            `json:"mode,omitempty"` // file, content, http, tls, dns, self; empty and none leave it to the operator
+	Path        string            `json:"path,omitempty"`
+	KeyPath     string            `json:"key_path,omitempty"`
+	Certificate string            `json:"certificate,omitempty"` // PEM, with content
+	Key         string            `json:"key,omitempty"`
+	Domains     []string          `json:"domains,omitempty"` // default the node's server name
+	Email       string            `json:"email,omitempty"`
+	KeyType     string            `json:"key_type,omitempty"`
+	Provider    string            `json:"provider,omitempty"` // of dns
+	Env         map[string]string `json:"env,omitempty"`      // its credentials
+	RejectSNI   bool              `json:"reject_unknown_sni,omitempty"`
 }
 
 // Reality is what the panel says about REALITY, with TLSReality.

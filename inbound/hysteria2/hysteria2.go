@@ -33,6 +33,7 @@ type Inbound struct {
 	log        *slog.Logger
 	pool       *Pool
 	dispatcher *inbound.Dispatcher
+	security   *tls.Server
 	tls, web   *stdtls.Config // of QUIC and of the site on TCP
 	site       *site          // nil: none on TCP
 	quic       *quic.Config
@@ -65,11 +66,12 @@ func New(env inbound.Env, tag string, o *option.Hysteria2, pool *Pool) (adapter.
 		quic:       quicConfig(),
 		conns:      make(map[*quic.Conn]struct{}),
 	}
-	server, err := tls.New(o.TLS, []string{http3.NextProtoH3})
+	server, err := tls.NewFrom(o.TLS, []string{http3.NextProtoH3}, env.Certificates)
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
 	server.ReportTo(func(err error) { in.log.Warn("certificate", "err", err) })
+	in.security = server
 	in.tls, in.web = server.QUIC(http3.NextProtoH3), server.Web()
 	if o.MasqueradePort != 0 {
 		in.site = newSite(in, env.Listeners)
@@ -139,6 +141,9 @@ func (in *Inbound) Start() error {
 	in.mu.Lock()
 	in.open = listeners
 	in.mu.Unlock()
+	if err := in.security.Start(in.Addresses()); err != nil {
+		return fmt.Errorf("tls: %w", errors.Join(err, in.Close()))
+	}
 	if in.site != nil {
 		if err := in.site.start(context.Background(), in.o.MasqueradePort); err != nil {
 			return errors.Join(err, in.Close())
@@ -158,6 +163,7 @@ func (in *Inbound) Retire() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.retired = true
+	in.security.Stop()
 	for _, l := range in.open {
 		l.retire()
 	}

@@ -20,6 +20,7 @@ import (
 	"heki/panel"
 	"heki/route"
 	"heki/route/geo"
+	"heki/transport/acme"
 	"heki/transport/tcp"
 	"heki/transport/udp"
 )
@@ -33,8 +34,9 @@ type App struct {
 	inbounds *inbound.Manager
 	ledger   *meter.Ledger
 	panels   *panel.Service
-	lock     *os.File // nil without panels: there is no state then
+	lock     *os.File // nil where there is no state: without panels and certificates of our own
 	memory   *memories
+	certs    *acme.Manager
 
 	stopSaving context.CancelFunc
 	saving     sync.WaitGroup
@@ -72,10 +74,11 @@ func (a *App) build(o *option.Options) error {
 	if a.router, err = route.New(o.Route, a.outbounds, a.resolver, a.geo, a.log); err != nil {
 		return err
 	}
-	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Packets: new(udp.Pool), Log: a.log, Now: a.now}
+	a.certs = newCertificates(o, a.log)
+	env := inbound.Env{Router: a.router, Listeners: new(tcp.Pool), Packets: new(udp.Pool), Certificates: a.certs, Log: a.log, Now: a.now}
 	a.memory = newMemories()
 	a.inbounds = inbound.NewManager(inboundTypes(a.memory), env)
-	if len(o.Panels) > 0 {
+	if keepsState(o) {
 		if a.lock, err = lockState(o.StateDir); err != nil {
 			return err
 		}
@@ -102,6 +105,9 @@ func (a *App) release() error {
 	}
 	if client := a.resolver.client.Load(); client != nil {
 		errs = append(errs, client.Close())
+	}
+	if a.certs != nil {
+		errs = append(errs, a.certs.Close())
 	}
 	if a.lock != nil {
 		errs = append(errs, a.lock.Close())
@@ -145,7 +151,7 @@ func (a *App) Reload(o *option.Options) error {
 			return err
 		}
 	}
-	if len(o.Panels) > 0 && a.lock == nil {
+	if keepsState(o) && a.lock == nil {
 		lock, err := lockState(o.StateDir)
 		if err != nil {
 			return err

@@ -37,7 +37,8 @@ func Check(o *option.Options) error {
 		}
 		errs = append(errs, built.Close())
 	}
-	inbounds := inbound.NewManager(inboundTypes(newMemories()), inbound.Env{Listeners: new(tcp.Pool), Log: log})
+	certs := newCertificates(o, log)
+	inbounds := inbound.NewManager(inboundTypes(newMemories()), inbound.Env{Listeners: new(tcp.Pool), Certificates: certs, Log: log})
 	for i, in := range o.Inbounds {
 		if in.Options == nil || in.Options.Validate("") != nil {
 			continue
@@ -46,7 +47,7 @@ func Check(o *option.Options) error {
 			errs = append(errs, at("inbounds", i, err))
 		}
 	}
-	return errors.Join(append(errs, inbounds.Close())...)
+	return errors.Join(append(errs, inbounds.Close(), certs.Close())...)
 }
 
 // checkInbound builds in with its users.

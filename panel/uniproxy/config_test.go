@@ -191,7 +191,7 @@ func TestParseProtocols(t *testing.T) {
 		},
 		{
 			"XBoard's cert_config", `{"protocol":"anytls","server_port":443,"cert_config":{"cert_mode":"dns","domain":"a.com","provider":"cloudflare","env":{"A":"b"}}` + tail, "",
-			panel.Node{Protocol: "anytls", Port: 443, TLS: panel.TLSOn, Cert: &panel.Cert{Mode: "dns"}},
+			panel.Node{Protocol: "anytls", Port: 443, TLS: panel.TLSOn, Cert: &panel.Cert{Mode: "dns", Domains: []string{"a.com"}, Provider: "cloudflare", Env: map[string]string{"A": "b"}}},
 		},
 		{
 			"xiaov2board's version 2", `{"listen_ip":"0.0.0.0","server_port":8443,"network":"tcp","network_settings":{"acceptProxyProtocol":false},"protocol":"anytls","tls":1,"tls_settings":{"server_name":"a.example.com"},"encryption":null,"flow":null,"cipher":null,"up_mbps":0,"down_mbps":0,"obfs":null,"obfs_password":null,"padding_scheme":null,"ignore_client_bandwidth":true,"base_config":{"push_interval":60,"pull_interval":30,"node_report_min_traffic":10,"device_online_min_traffic":"2"}}`, "",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 
 	jsoniter "github.com/json-iterator/go"
@@ -94,7 +95,7 @@ func (c *config) finish(kind string) (*panel.Node, error) {
 	case panel.TLSReality:
 		n.Reality = c.settings.reality()
 	case panel.TLSOn:
-		if cert := c.settings.cert; cert != (panel.Cert{}) {
+		if cert := c.settings.cert; !reflect.ValueOf(cert).IsZero() {
 			n.Cert = &cert
 		}
 	}

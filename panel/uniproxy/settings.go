@@ -105,22 +105,6 @@ func (t *tlsSettings) read(it *jsoniter.Iterator) {
 	})
 }
 
-// certMember reads what tls_settings and XBoard's cert_config say about the certificate.
-func certMember(it *jsoniter.Iterator, name string, c *panel.Cert) {
-	switch name {
-	case "cert_mode", "mode":
-		c.Mode = strings.ToLower(phpjson.Text(it))
-	case "cert_file", "cert_path":
-		c.Path = phpjson.Text(it)
-	case "key_file", "key_path":
-		c.KeyPath = phpjson.Text(it)
-	case "reject_unknown_sni":
-		c.RejectSNI = phpjson.Bool(it)
-	default:
-		it.Skip()
-	}
-}
-
 // reality is what the settings say where tls is 2. Node.Check and the inbound judge it.
 func (t *tlsSettings) reality() *panel.Reality {
 	const https = 443

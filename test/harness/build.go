@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -24,6 +25,9 @@ const (
 
 	SSLocal   = "ss-local"   // of shadowsocks-libev
 	ObfsLocal = "obfs-local" // of simple-obfs, its plugin
+
+	Pebble     = "pebble"              // a certificate authority for tests
+	PebbleFake = "pebble-challtestsrv" // its DNS
 )
 
 // program is a real client: a Go module of its own below test/clients pins it.
@@ -31,16 +35,19 @@ type program struct {
 	version string // as in clients/NAME/go.mod; part of the cache's folder
 	main    string // import path of the main package
 	tags    string
+	folder  string // below clients, when it is not the program's name
 }
 
 func programOf(name string) (program, bool) {
 	switch name {
 	case SingBox:
-		return program{"v1.14.1", "github.com/sagernet/sing-box/cmd/sing-box", "with_quic,with_utls,with_grpc,with_gvisor"}, true
+		return program{"v1.14.1", "github.com/sagernet/sing-box/cmd/sing-box", "with_quic,with_utls,with_grpc,with_gvisor", ""}, true
 	case Xray:
-		return program{"v1.260327.0", "github.com/xtls/xray-core/main", ""}, true
+		return program{"v1.260327.0", "github.com/xtls/xray-core/main", "", ""}, true
 	case Mihomo:
-		return program{"v1.19.20", "github.com/metacubex/mihomo", "with_gvisor"}, true
+		return program{"v1.19.20", "github.com/metacubex/mihomo", "with_gvisor", ""}, true
+	case Pebble, PebbleFake:
+		return program{"v2.8.0", "github.com/letsencrypt/pebble/v2/cmd/" + name, "", Pebble}, true
 	}
 	return program{}, false
 }
@@ -87,7 +94,7 @@ func Binary(name string) (string, error) {
 	}
 	tmp := path + ".tmp"
 	args := []string{"build", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-tags", p.tags, "-o", tmp, p.main}
-	if err := goCommand(name+" "+p.version, filepath.Join(root, "clients", name), args...); err != nil {
+	if err := goCommand(name+" "+p.version, filepath.Join(root, "clients", cmp.Or(p.folder, name)), args...); err != nil {
 		return "", err
 	}
 	return path, os.Rename(tmp, path) // whole or not there

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -24,7 +25,9 @@ const checkEvery = 3 * time.Second
 type keyPair struct {
 	cert, key           string // PEM, when there is no path
 	certPath, keyPath   string
-	serverName          string // counts as known, beside the certificate's names
+	ordered             Certificate // instead of all that; nil: there is none
+	defaultName         string      // what no name at all stands for
+	serverName          string      // counts as known, beside the certificate's names
 	rejectUnknown       bool
 	report              func(error)
 	current             atomic.Pointer[tls.Certificate]
@@ -114,7 +117,12 @@ func (k *keyPair) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		k.follow()
 	}
 	cert := k.current.Load()
-	if k.rejectUnknown && !k.knows(cert.Leaf, hello.ServerName) {
+	if k.ordered != nil {
+		if cert = k.ordered.Current(); cert == nil {
+			return nil, ErrNoCertificate
+		}
+	}
+	if k.rejectUnknown && !k.knows(cert.Leaf, cmp.Or(hello.ServerName, k.defaultName)) {
 		return nil, nil
 	}
 	return cert, nil

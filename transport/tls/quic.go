@@ -6,6 +6,7 @@ import "crypto/tls"
 // certificates are followed as before, TLS is 1.3 and alpn is what is offered.
 func (s *Server) QUIC(alpn ...string) *tls.Config {
 	config := s.config.Clone()
+	config.GetConfigForClient = nil // authorities come over TCP
 	config.MinVersion, config.MaxVersion = tls.VersionTLS13, 0
 	config.NextProtos = alpn
 	return config

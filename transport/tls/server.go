@@ -32,7 +32,10 @@ type Server struct {
 // New prepares a server. alpn is what the transport needs: it is used when o names none. Else "h2" is
 // dropped from o's list unless alpn has it, because the first protocol that both know is chosen, and
 // put first if alpn has it.
-func New(o *option.TLS, alpn []string) (*Server, error) {
+func New(o *option.TLS, alpn []string) (*Server, error) { return NewFrom(o, alpn, nil) }
+
+// uncertified is New without the certificate.
+func uncertified(o *option.TLS, alpn []string) (*Server, error) {
 	config := &tls.Config{
 		NextProtos: protocols(o.ALPN, alpn),
 		// Full records from the first byte, as nginx sends them: less work, and no mark of Go.
@@ -54,16 +57,11 @@ func New(o *option.TLS, alpn []string) (*Server, error) {
 	if config.CurvePreferences, err = curves(o.CurvePreferences); err != nil {
 		return nil, err
 	}
-	keys, err := newKeyPair(o)
-	if err != nil {
-		return nil, err
-	}
-	config.GetCertificate = keys.get
 	timeout := time.Duration(o.HandshakeTimeout)
 	if timeout <= 0 {
 		timeout = constant.HandshakeTimeout
 	}
-	return &Server{config: config, timeout: timeout, keys: keys}, nil
+	return &Server{config: config, timeout: timeout}, nil
 }
 
 // ReportTo makes errors of following certificate files go to report instead of slog's default

@@ -33,12 +33,10 @@ import (
 	"github.com/go-acme/lego/v4/providers/dns/czechia"
 	"github.com/go-acme/lego/v4/providers/dns/ddnss"
 	"github.com/go-acme/lego/v4/providers/dns/derak"
-	"github.com/go-acme/lego/v4/providers/dns/desec"
 	"github.com/go-acme/lego/v4/providers/dns/digitalocean"
 	"github.com/go-acme/lego/v4/providers/dns/directadmin"
 	"github.com/go-acme/lego/v4/providers/dns/dnsexit"
 	"github.com/go-acme/lego/v4/providers/dns/dnshomede"
-	"github.com/go-acme/lego/v4/providers/dns/dnsimple"
 	"github.com/go-acme/lego/v4/providers/dns/dnsmadeeasy"
 	"github.com/go-acme/lego/v4/providers/dns/dnspod"
 	"github.com/go-acme/lego/v4/providers/dns/dode"
@@ -70,11 +68,10 @@ import (
 	"github.com/go-acme/lego/v4/providers/dns/hosttech"
 	"github.com/go-acme/lego/v4/providers/dns/httpnet"
 	"github.com/go-acme/lego/v4/providers/dns/httpreq"
-	"github.com/go-acme/lego/v4/providers/dns/huaweicloud"
 	"github.com/go-acme/lego/v4/providers/dns/hurricane"
 )
 
-// fromAToH are lego's providers by lego's names.
+// fromAToH has lego's providers by lego's names.
 func fromAToH() map[string]maker {
 	return map[string]maker{
 		"acmedns":       from(acmedns.NewDNSProvider),
@@ -109,12 +106,10 @@ func fromAToH() map[string]maker {
 		"czechia":       from(czechia.NewDNSProvider),
 		"ddnss":         from(ddnss.NewDNSProvider),
 		"derak":         from(derak.NewDNSProvider),
-		"desec":         from(desec.NewDNSProvider),
 		"digitalocean":  from(digitalocean.NewDNSProvider),
 		"directadmin":   from(directadmin.NewDNSProvider),
 		"dnsexit":       from(dnsexit.NewDNSProvider),
 		"dnshomede":     from(dnshomede.NewDNSProvider),
-		"dnsimple":      from(dnsimple.NewDNSProvider),
 		"dnsmadeeasy":   from(dnsmadeeasy.NewDNSProvider),
 		"dnspod":        from(dnspod.NewDNSProvider),
 		"dode":          from(dode.NewDNSProvider),
@@ -146,7 +141,6 @@ func fromAToH() map[string]maker {
 		"hosttech":      from(hosttech.NewDNSProvider),
 		"httpnet":       from(httpnet.NewDNSProvider),
 		"httpreq":       from(httpreq.NewDNSProvider),
-		"huaweicloud":   from(huaweicloud.NewDNSProvider),
 		"hurricane":     from(hurricane.NewDNSProvider),
 	}
 }

@@ -3,7 +3,6 @@ package provider
 import (
 	"github.com/go-acme/lego/v4/providers/dns/infomaniak"
 	"github.com/go-acme/lego/v4/providers/dns/internetbs"
-	"github.com/go-acme/lego/v4/providers/dns/inwx"
 	"github.com/go-acme/lego/v4/providers/dns/ionos"
 	"github.com/go-acme/lego/v4/providers/dns/ionoscloud"
 	"github.com/go-acme/lego/v4/providers/dns/ipv64"
@@ -26,7 +25,6 @@ import (
 	"github.com/go-acme/lego/v4/providers/dns/mydnsjp"
 	"github.com/go-acme/lego/v4/providers/dns/mythicbeasts"
 	"github.com/go-acme/lego/v4/providers/dns/namecheap"
-	"github.com/go-acme/lego/v4/providers/dns/namedotcom"
 	"github.com/go-acme/lego/v4/providers/dns/namesilo"
 	"github.com/go-acme/lego/v4/providers/dns/namesurfer"
 	"github.com/go-acme/lego/v4/providers/dns/nearlyfreespeech"
@@ -38,7 +36,6 @@ import (
 	"github.com/go-acme/lego/v4/providers/dns/nicru"
 	"github.com/go-acme/lego/v4/providers/dns/nifcloud"
 	"github.com/go-acme/lego/v4/providers/dns/njalla"
-	"github.com/go-acme/lego/v4/providers/dns/ns1"
 	"github.com/go-acme/lego/v4/providers/dns/octenium"
 	"github.com/go-acme/lego/v4/providers/dns/onecloudru"
 	"github.com/go-acme/lego/v4/providers/dns/onlinenet"
@@ -51,11 +48,9 @@ import (
 	"github.com/go-acme/lego/v4/providers/dns/rainyun"
 	"github.com/go-acme/lego/v4/providers/dns/rcodezero"
 	"github.com/go-acme/lego/v4/providers/dns/regru"
-	"github.com/go-acme/lego/v4/providers/dns/rfc2136"
 	"github.com/go-acme/lego/v4/providers/dns/rimuhosting"
 	"github.com/go-acme/lego/v4/providers/dns/route53"
 	"github.com/go-acme/lego/v4/providers/dns/safedns"
-	"github.com/go-acme/lego/v4/providers/dns/scaleway"
 	"github.com/go-acme/lego/v4/providers/dns/selectel"
 	"github.com/go-acme/lego/v4/providers/dns/selfhostde"
 	"github.com/go-acme/lego/v4/providers/dns/servercow"
@@ -88,12 +83,11 @@ import (
 	"github.com/go-acme/lego/v4/providers/dns/zonomi"
 )
 
-// fromIToZ are lego's providers by lego's names.
+// fromIToZ has lego's providers by lego's names.
 func fromIToZ() map[string]maker {
 	return map[string]maker{
 		"infomaniak":       from(infomaniak.NewDNSProvider),
 		"internetbs":       from(internetbs.NewDNSProvider),
-		"inwx":             from(inwx.NewDNSProvider),
 		"ionos":            from(ionos.NewDNSProvider),
 		"ionoscloud":       from(ionoscloud.NewDNSProvider),
 		"ipv64":            from(ipv64.NewDNSProvider),
@@ -116,7 +110,6 @@ func fromIToZ() map[string]maker {
 		"mydnsjp":          from(mydnsjp.NewDNSProvider),
 		"mythicbeasts":     from(mythicbeasts.NewDNSProvider),
 		"namecheap":        from(namecheap.NewDNSProvider),
-		"namedotcom":       from(namedotcom.NewDNSProvider),
 		"namesilo":         from(namesilo.NewDNSProvider),
 		"namesurfer":       from(namesurfer.NewDNSProvider),
 		"nearlyfreespeech": from(nearlyfreespeech.NewDNSProvider),
@@ -128,7 +121,6 @@ func fromIToZ() map[string]maker {
 		"nicru":            from(nicru.NewDNSProvider),
 		"nifcloud":         from(nifcloud.NewDNSProvider),
 		"njalla":           from(njalla.NewDNSProvider),
-		"ns1":              from(ns1.NewDNSProvider),
 		"octenium":         from(octenium.NewDNSProvider),
 		"onecloudru":       from(onecloudru.NewDNSProvider),
 		"onlinenet":        from(onlinenet.NewDNSProvider),
@@ -141,11 +133,9 @@ func fromIToZ() map[string]maker {
 		"rainyun":          from(rainyun.NewDNSProvider),
 		"rcodezero":        from(rcodezero.NewDNSProvider),
 		"regru":            from(regru.NewDNSProvider),
-		"rfc2136":          from(rfc2136.NewDNSProvider),
 		"rimuhosting":      from(rimuhosting.NewDNSProvider),
 		"route53":          from(route53.NewDNSProvider),
 		"safedns":          from(safedns.NewDNSProvider),
-		"scaleway":         from(scaleway.NewDNSProvider),
 		"selectel":         from(selectel.NewDNSProvider),
 		"selfhostde":       from(selfhostde.NewDNSProvider),
 		"servercow":        from(servercow.NewDNSProvider),
