@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,7 @@ type fake struct {
 	mu     sync.Mutex
 	asked  []string // "name 4" or "name 6"
 	handle func(ctx context.Context, name string, ipv6 bool) (upstream.Answer, error)
-	closed bool
+	closed atomic.Bool
 }
 
 func (f *fake) Lookup(ctx context.Context, name string, ipv6 bool) (upstream.Answer, error) {
@@ -38,7 +39,7 @@ func (f *fake) Lookup(ctx context.Context, name string, ipv6 bool) (upstream.Ans
 }
 
 func (f *fake) Close() error {
-	f.closed = true
+	f.closed.Store(true)
 	return nil
 }
 
@@ -134,7 +135,7 @@ func TestStrategy(t *testing.T) {
 			t.Errorf("%s: %d queries, want %d", tt.strategy, n, tt.queries)
 		}
 		mustClose(t, c)
-		if !f.closed {
+		if !f.closed.Load() {
 			t.Error("the upstream was not closed")
 		}
 	}

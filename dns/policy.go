@@ -83,6 +83,11 @@ func (c *Client) SetNode(tag string, rules []NodeRule) error {
 	if err != nil {
 		return err
 	}
+	return c.install(tag, rules, built)
+}
+
+// install is SetNode with the servers to take for addresses that are not in use.
+func (c *Client) install(tag string, rules []NodeRule, built map[string]*server) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -145,7 +150,8 @@ func (c *Client) publishLocked(tag string, next *policy) []*server {
 	if former == nil && next == nil {
 		return nil
 	}
-	all := maps.Clone(old)
+	all := make(map[string]*policy, len(old)+1)
+	maps.Copy(all, old)
 	if next == nil {
 		delete(all, tag)
 	} else {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -30,6 +31,26 @@ func FuzzParseReply(f *testing.F) {
 			if !addr.Is4() || addr.IsUnspecified() {
 				t.Errorf("address %s for a question about IPv4", addr)
 			}
+		}
+	})
+}
+
+// FuzzReadPrefixed: what a stream says of lengths is never believed beyond what it carries.
+func FuzzReadPrefixed(f *testing.F) {
+	q := newQuery("a.example", true, true)
+	out, err := packPrefixed(q)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(out)
+	f.Add([]byte{0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		b, err := readPrefixed(bytes.NewReader(in))
+		if whole := len(in) >= 2 && len(in)-2 >= int(in[0])<<8|int(in[1]); whole != (err == nil) {
+			t.Errorf("err = %v for %d bytes", err, len(in))
+		}
+		if err == nil && !bytes.Equal(b, in[2:2+len(b)]) {
+			t.Error("another message came out")
 		}
 	})
 }

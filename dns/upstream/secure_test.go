@@ -439,7 +439,9 @@ func TestHTTPAnswers(t *testing.T) {
 		handle     http.HandlerFunc
 	}{
 		{"forbidden", "answered 403 Forbidden", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }},
-		{"redirected", "answered 302 Found", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusFound) }},
+		{"redirected", "answered 302 Found", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusFound)
+		}},
 		{"a page", `the content type "text/html; charset=utf-8"`, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }},
 		{"endless", "more than 65535 bytes", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", messageType)
