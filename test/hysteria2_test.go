@@ -102,7 +102,7 @@ func TestHysteria2LargeDatagrams(t *testing.T) {
 // roundTrip sends payload until it comes back; a datagram may be lost.
 func roundTrip(a *harness.Association, to string, payload []byte) error {
 	var last error
-	for range 5 {
+	for range 20 {
 		if err := a.Send(to, payload); err != nil {
 			return err
 		}

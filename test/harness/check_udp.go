@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// A datagram may be lost even on loopback when a queue is full: it is sent again after a second, a
-// few times.
+// A datagram may be lost even on loopback when a queue is full: it is sent again after a second, as
+// often as a busy machine may need.
 const (
-	udpTries = 5
+	udpTries = 20
 	udpWait  = time.Second
 )
 
