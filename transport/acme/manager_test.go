@@ -181,9 +181,9 @@ func TestPauses(t *testing.T) {
 		err       error
 		low, most int // attempts within a day
 	}{
-		{"down", errors.New("dial: refused"), 8, 13},
-		{"refused", fmt.Errorf("a.example: %w", &Refused{Text: "no"}), 7, 11},
-		{"limited", &Refused{Limited: true}, 5, 10},
+		{"down", errors.New("dial: refused"), 8, 14},
+		{"refused", fmt.Errorf("a.example: %w", &Refused{Text: "no"}), 7, 14},
+		{"limited", &Refused{Limited: true}, 5, 14},
 		{"limited until", &Refused{Limited: true, RetryAfter: 12 * time.Hour}, 2, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
