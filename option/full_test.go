@@ -78,8 +78,9 @@ func visit(v reflect.Value, at string, f func(at string, owner reflect.Type, nam
 
 // A field that full.json cannot set, with the reason.
 var notInFullFile = map[string]string{
-	"Log.Output":     "stands against dir",
-	"Options.Folder": "is the place of the file, not in it",
+	"Log.Output":            "stands against dir",
+	"Options.Folder":        "is the place of the file, not in it",
+	"VMessOutbound.AlterID": "is refused above 0",
 }
 
 func TestFullFile(t *testing.T) {
@@ -108,7 +109,7 @@ var anyValue = []string{
 	"Remote.ServerPort", "RedirectOutbound.ServerPort", "SocksOutbound.Password", "HTTPOutbound.Password", "TrojanOutbound.Password",
 	"ClientTLS.Enabled", "ClientTLS.DisableSNI", "ClientTLS.Insecure", "UTLS.Enabled",
 	"Dial.RoutingMark", "Dial.TCPFastOpen", "Dial.TCPMultiPath", "Transport.MaxEarlyData",
-	"Group.Failover", "Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
+	"Group.Failover", "VMessOutbound.GlobalPadding", "VMessOutbound.AuthenticatedLength", "Route.SniffRedirect", "Route.ForbidBitTorrent", "Route.ForbidPrivateIP",
 	"Reality.Enabled", "Hysteria2.IgnoreClientBandwidth", "Hysteria2Local.MasqueradePort", "Hysteria2Obfs.Password", "Masquerade.RewriteHost", "Masquerade.Content",
 	"SSRPort.Password", "SSRPort.ProtocolParam", "SSRPort.ObfsParam", "SSRUser.Password", "SSRUser.ProtocolParam", "SSRUser.ObfsParam",
 	"SSRSharing.MuRegex", "SSRSharing.MuSuffix", "SSRSharing.CIDLimit", "SSRSharing.ObfsUDP", "SSRExtraPort.ListenPort", "SSRUser.ListenPort",

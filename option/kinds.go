@@ -42,12 +42,16 @@ func newOutbound(typ string) OutboundOptions {
 		return new(HTTPOutbound)
 	case constant.TypeRedirect:
 		return new(RedirectOutbound)
+	case constant.TypeShadowsocks:
+		return new(ShadowsocksOutbound)
 	case constant.TypeSocks:
 		return new(SocksOutbound)
 	case constant.TypeTrojan:
 		return new(TrojanOutbound)
 	case constant.TypeVLESS:
 		return new(VLESSOutbound)
+	case constant.TypeVMess:
+		return new(VMessOutbound)
 	}
 	return nil
 }
@@ -74,9 +78,9 @@ var (
 	outboundKind = kind{
 		served: []string{
 			constant.TypeBlock, constant.TypeDirect, constant.TypeGroup, constant.TypeHTTP, constant.TypeRedirect,
-			constant.TypeSocks, constant.TypeTrojan, constant.TypeVLESS,
+			constant.TypeShadowsocks, constant.TypeSocks, constant.TypeTrojan, constant.TypeVLESS, constant.TypeVMess,
 		},
-		planned: []string{"shadowsocks", "shadowsocksr", "vmess"},
+		planned: []string{"shadowsocksr"},
 		never: []string{
 			"anytls", "bridge", "dns", "hysteria", "hysteria2", "naive", "selector", "shadowtls", "snell", "ssh",
 			"tor", "tuic", "urltest", "wireguard",

@@ -102,6 +102,7 @@ func TestOutboundsOfOtherShapes(t *testing.T) {
 		{"vmess", &VMessOutbound{Remote: at, UUID: "alice"}, ""},
 		{"security", &VMessOutbound{Remote: at, UUID: "alice", Security: "aes"}, `security: is "aes"`},
 		{"alter id", &VMessOutbound{Remote: at, UUID: "alice", AlterID: -1}, "alter_id: is -1, must be 0 to 1024"},
+		{"md5", &VMessOutbound{Remote: at, UUID: "alice", AlterID: 4}, "alter_id: is 4, which asks for MD5 authentication"},
 		{"encoding", &VMessOutbound{Remote: at, UUID: "alice", PacketEncoding: "x"}, "packet_encoding: "},
 		{"aead", &ShadowsocksOutbound{Remote: at, Method: "AES-128-GCM", Password: "p"}, ""},
 		{"no password", &ShadowsocksOutbound{Remote: at, Method: "aes-128-gcm"}, "password: is required"},

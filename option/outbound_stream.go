@@ -92,7 +92,7 @@ type VMessOutbound struct {
 	Carrier
 	UUID                string `json:"uuid"`                           // as for users
 	Security            string `json:"security,omitempty"`             // auto, none, zero, aes-128-gcm or chacha20-poly1305; default auto
-	AlterID             int    `json:"alter_id,omitempty"`             // above 0 is MD5 authentication
+	AlterID             int    `json:"alter_id,omitempty"`             // 0 only: above it is MD5 authentication
 	GlobalPadding       bool   `json:"global_padding,omitempty"`       // pads every chunk
 	AuthenticatedLength bool   `json:"authenticated_length,omitempty"` // encrypts the lengths with their own tag
 	PacketEncoding      string `json:"packet_encoding,omitempty"`      // "" (default), packetaddr or xudp
@@ -112,6 +112,9 @@ func (o *VMessOutbound) Validate(at Path) error {
 	}
 	r.join(oneOf(at.Key("security"), o.Security, vmessCiphers...))
 	r.join(intIn(at.Key("alter_id"), o.AlterID, 0, maxAlterID))
+	if o.AlterID > 0 {
+		r.add(at.Key("alter_id"), "is %d, which asks for MD5 authentication: an outbound does not send that, as anybody who sees it can forge it; set it to 0 at the server too", o.AlterID)
+	}
 	r.join(checkPacketEncoding(at, o.PacketEncoding))
 	return r.err()
 }

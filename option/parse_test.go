@@ -144,7 +144,7 @@ func TestDecodeMessages(t *testing.T) {
 			`[""] (line 1:15): is not a known key; known here: $schema, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
 			`["\x00\""] (line 1:22): is not a known key; known here: $schema, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
 		}},
-		{"entries", `{"inbounds": [1, {}, {"type": 3}, {"type": "vles"}, {"type": "tun", "tag": 1}, {"type": "anything"}], "outbounds": [{"type": "vmess"}, {"type": "block", "x": 1}]}`, []string{
+		{"entries", `{"inbounds": [1, {}, {"type": 3}, {"type": "vles"}, {"type": "tun", "tag": 1}, {"type": "anything"}], "outbounds": [{"type": "shadowsocksr"}, {"type": "block", "x": 1}]}`, []string{
 			`inbounds[0] (line 1:15): is a number, must be an object: { … }`,
 			`inbounds[1].type (line 1:18): is required; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 			`inbounds[2].type (line 1:31): is a number, must be a string: write it in double quotes`,
@@ -152,8 +152,8 @@ func TestDecodeMessages(t *testing.T) {
 			`inbounds[4].type (line 1:62): "tun" is not served by heki; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
 			`inbounds[4].tag (line 1:76): is a number, must be a string: write it in double quotes`,
 			`inbounds[5].type (line 1:89): "anything" is unknown; served: anytls, hysteria2, shadowsocks, shadowsocksr, trojan, vless, vmess`,
-			`outbounds[0].type (line 1:126): "vmess" is not served by this version; served: ` + strings.Join(outboundKind.served, ", "),
-			`outbounds[1].x (line 1:154): is not a known key; known here: tag, type`,
+			`outbounds[0].type (line 1:126): "shadowsocksr" is not served by this version; served: ` + strings.Join(outboundKind.served, ", "),
+			`outbounds[1].x (line 1:161): is not a known key; known here: tag, type`,
 		}},
 		{"columns are characters", `{"日本": 1, "log": {"level": 1}}`, []string{
 			`["日本"] (line 1:2): is not a known key; known here: $schema, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,

@@ -7,9 +7,11 @@ import (
 	"heki/outbound/group"
 	"heki/outbound/http"
 	"heki/outbound/redirect"
+	"heki/outbound/shadowsocks"
 	"heki/outbound/socks"
 	"heki/outbound/trojan"
 	"heki/outbound/vless"
+	"heki/outbound/vmess"
 )
 
 // outboundTypes is the list of the ways out.
@@ -20,8 +22,10 @@ func outboundTypes() *outbound.Registry {
 	group.Register(r)
 	http.Register(r)
 	redirect.Register(r)
+	shadowsocks.Register(r)
 	socks.Register(r)
 	trojan.Register(r)
 	vless.Register(r)
+	vmess.Register(r)
 	return r
 }

@@ -28,7 +28,7 @@ var _ wire.Conn = (*Early)(nil)
 func NewEarly(conn net.Conn, header []byte) *Early {
 	c := &Early{inner: netio.NewConn(conn)}
 	c.Begin(c.inner, header)
-	c.timer = time.AfterFunc(patience, func() { _ = c.Flush() }) // who writes or reads next learns of the error
+	c.timer = Soon(c.Flush)
 	return c
 }
 
@@ -39,4 +39,10 @@ func (c *Early) Waiter() N.ReadWaiter { return c.inner }
 func (c *Early) Close() error {
 	c.timer.Stop()
 	return c.Preface.Close()
+}
+
+// Soon flushes a header that no payload came to travel with. Stop the timer that it returns when the
+// stream is closed.
+func Soon(flush func() error) *time.Timer {
+	return time.AfterFunc(patience, func() { _ = flush() }) // who writes or reads next learns of the error
 }
