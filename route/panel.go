@@ -47,6 +47,12 @@ func (r *Router) SetPanelRules(tag string, list []PanelRule, final *PanelRule) e
 // HasOutbound says whether the configuration has an outbound of that tag now.
 func (r *Router) HasOutbound(tag string) bool { return r.state.Load().outbounds.Get(tag) != nil }
 
+// CompileHosts compiles rule lines about names with the lists that the router's own rules have. The set holds
+// the good lines, the error names the others.
+func (r *Router) CompileHosts(lines []string) (*rule.Hosts, error) {
+	return rule.CompileHosts(lines, r.geo)
+}
+
 // compile is not ok for a rule that can match nothing: no line is no rule, and not one for everything.
 func (p *PanelRule) compile(geo rule.Geo) (_ rule.PanelRule, ok bool, _ error) {
 	to := p.to()

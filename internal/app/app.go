@@ -45,6 +45,7 @@ type App struct {
 	closed    bool
 	options   *option.Options
 	outbounds *outbound.Set
+	own       *nodeOutbounds
 	static    map[string]*static
 }
 
@@ -100,6 +101,9 @@ func (a *App) now() time.Time {
 // release closes what build made, as far as it came.
 func (a *App) release() error {
 	var errs []error
+	if a.own != nil {
+		a.own.Close()
+	}
 	if a.outbounds != nil {
 		errs = append(errs, a.outbounds.Close())
 	}
@@ -116,7 +120,11 @@ func (a *App) release() error {
 }
 
 func (a *App) buildOutbounds(o *option.Options) (*outbound.Set, error) {
-	return outbound.NewSet(outboundTypes(), outbound.Env{Resolver: a.resolver, Log: a.log, Now: a.now}, o.Outbounds)
+	return outbound.NewSet(outboundTypes(), a.outboundEnv(), o.Outbounds)
+}
+
+func (a *App) outboundEnv() outbound.Env {
+	return outbound.Env{Resolver: a.resolver, Log: a.log, Now: a.now}
 }
 
 // Start binds the inbounds and starts the panels. When an inbound of the file cannot start, nothing

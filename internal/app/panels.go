@@ -9,7 +9,6 @@ import (
 	"heki/inbound"
 	"heki/internal/meter"
 	"heki/option"
-	"heki/outbound"
 	"heki/panel"
 	"heki/panel/detect"
 	"heki/panel/local"
@@ -34,13 +33,14 @@ func panelKinds() map[string]panel.Kind {
 }
 
 func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
+	a.own = newNodeOutbounds(a.outboundEnv())
 	service, err := panel.New(panel.Config{
 		Options:  o.Panels,
 		Limits:   o.Limits,
 		Traffic:  o.Traffic,
 		StateDir: o.StateDir,
 		Kinds:    panelKinds(),
-		Host:     host{a.inbounds, a.router, newNodeOutbounds(outbound.Env{Resolver: a.resolver, Log: a.log})},
+		Host:     host{a.inbounds, a.router, a.resolver, a.own},
 		Ledger:   a.ledger,
 		Log:      a.log,
 		Machine:  machine.New(cmp.Or(o.StateDir, "/")),
@@ -60,6 +60,7 @@ func (a *App) buildPanels(o *option.Options) (*panel.Service, error) {
 type host struct {
 	inbounds *inbound.Manager
 	router   *route.Router
+	resolver *resolver
 	own      *nodeOutbounds
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 
+	"heki/dns"
 	"heki/option"
 	"heki/outbound"
 	"heki/panel"
@@ -30,8 +31,41 @@ func (h host) SetRouting(tag string, r panel.Routing) error {
 		to := rule(r.Default)
 		final = &to
 	}
-	errs = append(errs, h.router.SetPanelRules(tag, list, final))
+	errs = append(errs, h.router.SetPanelRules(tag, list, final), h.setDNS(tag, r.DNS))
 	h.own.put(tag, own)
+	return errors.Join(errs...)
+}
+
+// setDNS gives the node servers of its own. A rule with a server that cannot be asked is left out, and names
+// are resolved as if it were not there.
+func (h host) setDNS(tag string, rules []panel.DNSRule) error {
+	var list []dns.NodeRule
+	var errs []error
+	for _, r := range rules {
+		to := dns.NodeRule{Servers: r.Servers}
+		if len(r.Lines) > 0 {
+			hosts, err := h.router.CompileHosts(r.Lines)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("route %d: %w", r.ID, err))
+			}
+			to.Match = hosts
+		}
+		if err := checkServers(r.Servers); err != nil {
+			errs = append(errs, fmt.Errorf("route %d: %w; it is left out", r.ID, err))
+			continue
+		}
+		list = append(list, to)
+	}
+	return errors.Join(append(errs, h.resolver.SetNode(tag, list))...)
+}
+
+func checkServers(addresses []string) error {
+	var errs []error
+	for _, address := range addresses {
+		if _, err := option.ParseDNSAddress(address); err != nil {
+			errs = append(errs, fmt.Errorf("the server %w", err))
+		}
+	}
 	return errors.Join(errs...)
 }
 
