@@ -5,7 +5,8 @@ type Panel struct {
 	Name           string      `json:"name,omitempty"`            // unique; default the type, then type-2, …
 	Type           string      `json:"type,omitempty"`            // xboard, v2board, xiaov2board, sspanel, local; default: detected
 	URL            string      `json:"url,omitempty"`             // http or https; a sub-path is kept
-	Key            string      `json:"key,omitempty"`             // the panel's server token
+	Key            string      `json:"key,omitempty"`             // the panel's server token; with machine_id the machine's own
+	MachineID      int64       `json:"machine_id,omitempty"`      // xboard: the panel lists the nodes; nodes then hold settings of some
 	APIVersion     int         `json:"api_version,omitempty"`     // xboard: 1 or 2 (default); xiaov2board: 1 (default) or 2
 	SyncInterval   Duration    `json:"sync_interval,omitempty"`   // default: the panel's, else 60s; 5s to 1h
 	ReportInterval Duration    `json:"report_interval,omitempty"` // default: the panel's, else 60s; 5s to 1h

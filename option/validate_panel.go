@@ -117,11 +117,16 @@ func validPanelName(name string) bool {
 func (p *Panel) checkAPI(at Path) error {
 	var r report
 	r.join(wrap(at.Key("url"), checkURL(p.URL)))
+	token := "the server token of the panel's settings"
+	if p.MachineID != 0 {
+		token = "the machine's own token"
+	}
 	if strings.TrimSpace(p.Key) == "" {
-		r.add(at.Key("key"), "is required, the server token of the panel's settings")
+		r.add(at.Key("key"), "is required, %s", token)
 	}
 	r.join(p.checkVersion(at.Key("api_version")))
-	if len(p.Nodes) == 0 {
+	r.join(p.checkMachine(at.Key("machine_id")))
+	if len(p.Nodes) == 0 && p.MachineID == 0 {
 		r.add(at.Key("nodes"), `is required, at least one node: [ { "id": 1 } ]`)
 	}
 	if p.Path != "" {
@@ -143,6 +148,21 @@ func (p *Panel) checkVersion(at Path) error {
 	return nil
 }
 
+// checkMachine: a machine's nodes are listed by version 2 of XBoard's API.
+func (p *Panel) checkMachine(at Path) error {
+	switch {
+	case p.MachineID == 0:
+		return nil
+	case p.MachineID < 0:
+		return at.Errorf("is %d, must be the machine's number on the panel, 1 or more", p.MachineID)
+	case p.Type != constant.PanelXBoard:
+		return at.Errorf(`is only for panels of type xboard; write "type": "xboard", or leave it out and list nodes`)
+	case p.APIVersion == 1:
+		return at.Errorf("needs api_version 2, the default; version 1 has no machines")
+	}
+	return nil
+}
+
 func (p *Panel) checkLocal(at Path) error {
 	var r report
 	if p.Path == "" {
@@ -158,6 +178,9 @@ func (p *Panel) checkLocal(at Path) error {
 	}
 	if p.APIVersion != 0 {
 		r.add(at.Key("api_version"), only)
+	}
+	if p.MachineID != 0 {
+		r.add(at.Key("machine_id"), only)
 	}
 	return r.err()
 }

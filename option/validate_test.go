@@ -267,6 +267,17 @@ func TestPanelMessages(t *testing.T) {
 			`panels[0].path: is only for panels of type local; leave it out`,
 			`panels[0].api_version: is 3, must be 1 to 2`,
 		}},
+		{"machine", panel(`"type": "xboard", "url": "https://p.example", "key": "k", "machine_id": 4`), nil},
+		{"machine without key", panel(`"type": "xboard", "url": "https://p.example", "machine_id": -4, "api_version": 1`), []string{
+			`panels[0].key: is required, the machine's own token`,
+			`panels[0].machine_id: is -4, must be the machine's number on the panel, 1 or more`,
+		}},
+		{"machine of version 1", panel(`"type": "xboard", "url": "https://p.example", "key": "k", "machine_id": 4, "api_version": 1`), []string{
+			`panels[0].machine_id: needs api_version 2, the default; version 1 has no machines`,
+		}},
+		{"machine of another panel", panel(`"url": "https://p.example", "key": "k", "machine_id": 4`), []string{
+			`panels[0].machine_id: is only for panels of type xboard; write "type": "xboard", or leave it out and list nodes`,
+		}},
 		{"local", panel(`"type": "local", "url": "x", "key": "x", "api_version": 1`), []string{
 			`panels[0].path: is required, the file of nodes and users`,
 			`panels[0].url: is only for panels with an API; leave it out`,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +49,8 @@ type actor struct {
 	synced      time.Time // the last time that everything was as the panel says
 	nextSync    time.Time
 	nextReport  time.Time
+	nextHear    time.Time // when what was heard is looked at
+	heard       bool
 	syncFails   int // in a row, those that the panel is to blame for
 	reportFails int
 	away        bool // the last call was Unreachable or Unclear: nothing that counts is sent until one gets through
@@ -58,18 +59,17 @@ type actor struct {
 	onlineFold  fold
 	deviceFold  fold
 	statusFold  fold
+	flow        flow // for speeds
 	auditFold   fold
 
 	diskMu   sync.Mutex
 	diskFold fold // guarded by diskMu
 
 	kick chan struct{} // capacity 1: sync now
-	news chan struct{} // capacity 1: the panel says that something has changed
+	news inbox         // what the panel tells
 	hits hits          // who met which rule since the last report
 
-	life   sync.Mutex // guards the goroutine's start and end
-	cancel context.CancelFunc
-	done   chan struct{}
+	life worker
 
 	mu     sync.Mutex
 	status Status // guarded by mu
@@ -84,7 +84,7 @@ func newActor(s *Service, e *entry) (*actor, error) {
 		snapshot: newSnapshot(s.cfg.StateDir, e.tag, e.node.ID),
 		books:    s.cfg.Ledger.Node(e.tag, "panel/"+e.panel.Name),
 		kick:     make(chan struct{}, 1),
-		news:     make(chan struct{}, 1),
+		news:     inbox{bell: make(chan struct{}, 1)},
 	}
 	a.roster = meter.NewRoster(a.books)
 	a.conf.Store(e)
@@ -116,31 +116,10 @@ func (a *actor) say(level slog.Level, format string, args ...any) {
 }
 
 // start runs the actor unless it runs.
-func (a *actor) start() {
-	a.life.Lock()
-	defer a.life.Unlock()
-	if a.cancel != nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(a.svc.hard)
-	done := make(chan struct{})
-	a.cancel, a.done = cancel, done
-	go func() {
-		defer close(done)
-		a.run(ctx)
-	}()
-}
+func (a *actor) start() { a.life.start(a.svc.hard, a.run) }
 
 // stop ends the goroutine: a GET is cut, a report in flight is awaited.
-func (a *actor) stop() {
-	a.life.Lock()
-	defer a.life.Unlock()
-	if a.cancel != nil {
-		a.cancel()
-		<-a.done
-		a.cancel = nil
-	}
-}
+func (a *actor) stop() { a.life.stop() }
 
 // wake asks for a sync now.
 func (a *actor) wake() {
@@ -160,30 +139,31 @@ func (a *actor) run(ctx context.Context) {
 	defer timer.Stop()
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	watched := false
+	watched := a.entry().panel.MachineID != 0 // one connection tells of all nodes of a machine
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.kick:
 			a.nextSync = a.svc.cfg.Now()
-		case <-a.news:
-			if soon := a.soon(a.svc.cfg.Now()); soon.Before(a.nextSync) {
-				a.nextSync = soon
-			}
+		case <-a.news.bell:
+			a.hear()
 		case <-timer.C:
 		}
+		if a.heard && !a.svc.cfg.Now().Before(a.nextHear) {
+			guard(a.say, "news", a.applyNews, func(time.Duration) { a.nextSync = a.svc.cfg.Now() })
+		}
 		if now = a.svc.cfg.Now(); !now.Before(a.nextSync) || a.fresh(now) {
-			a.guard("sync", func() { a.syncStep(ctx) }, func(wait time.Duration) { a.nextSync = now.Add(wait) })
+			guard(a.say, "sync", func() { a.syncStep(ctx) }, func(wait time.Duration) { a.nextSync = now.Add(wait) })
 			a.hasten()
 		}
 		if now = a.svc.cfg.Now(); !now.Before(a.nextReport) && !a.away && ctx.Err() == nil {
-			a.guard("report", func() { a.reportStep(a.svc.hard) }, func(wait time.Duration) { a.nextReport = now.Add(wait) })
+			guard(a.say, "report", func() { a.reportStep(a.svc.hard) }, func(wait time.Duration) { a.nextReport = now.Add(wait) })
 		}
 		a.note()
 		if w, ok := a.entry().client.(Watcher); ok && !watched && !a.synced.IsZero() {
 			watched = true
-			watching.Go(func() { a.watch(ctx, w) })
+			watching.Go(func() { watch(ctx, a.svc.cfg.Now, a.say, w, a.tell) })
 		}
 		timer.Reset(a.pause())
 	}
@@ -215,18 +195,10 @@ func (a *actor) pause() time.Duration {
 	if !a.away && a.nextReport.Before(next) {
 		next = a.nextReport
 	}
+	if a.heard && a.nextHear.Before(next) {
+		next = a.nextHear
+	}
 	return max(next.Sub(a.svc.cfg.Now()), 0)
-}
-
-// guard runs one step and survives its panic. Whatever the step planned, the next try is later.
-func (a *actor) guard(what string, step func(), later func(time.Duration)) {
-	defer func() {
-		if v := recover(); v != nil {
-			a.say(slog.LevelError, "%s panicked: %v; next try in %s\n%s", what, v, constant.SyncInterval, debug.Stack())
-			later(constant.SyncInterval)
-		}
-	}()
-	step()
 }
 
 // syncStep is one sync and its consequences for the schedule and the log.
@@ -310,7 +282,7 @@ func (a *actor) syncInterval() time.Duration {
 	if a.node != nil {
 		asked = a.node.Pull
 	}
-	return interval(time.Duration(a.entry().panel.SyncInterval), asked, constant.SyncInterval)
+	return syncInterval(&a.entry().panel, asked)
 }
 
 func (a *actor) reportInterval() time.Duration {
@@ -318,7 +290,16 @@ func (a *actor) reportInterval() time.Duration {
 	if a.node != nil {
 		asked = a.node.Push
 	}
-	return interval(time.Duration(a.entry().panel.ReportInterval), asked, constant.ReportInterval)
+	return reportInterval(&a.entry().panel, asked)
+}
+
+// syncInterval is o's when the panel asked for one, or for none.
+func syncInterval(o *option.Panel, asked time.Duration) time.Duration {
+	return interval(time.Duration(o.SyncInterval), asked, constant.SyncInterval)
+}
+
+func reportInterval(o *option.Panel, asked time.Duration) time.Duration {
+	return interval(time.Duration(o.ReportInterval), asked, constant.ReportInterval)
 }
 
 func interval(configured, asked, standard time.Duration) time.Duration {

@@ -24,6 +24,8 @@ const (
 	chaosUsers = 12
 	chaosFor   = 40 * time.Minute
 	chaosStep  = 13 * time.Second
+
+	chaosMachine = 3 // the XBoard's
 )
 
 // mesh carries requests to panels by host name.
@@ -57,16 +59,22 @@ func newChaos(t *testing.T) *chaos {
 			Name: name, Type: name, URL: "http://" + name, Key: token, Timeout: option.Duration(15 * time.Second),
 			SyncInterval: option.Duration(20 * time.Second), ReportInterval: option.Duration(20 * time.Second),
 		}
+		if name == "xboard" { // a machine, whose nodes come and go, and merged reports
+			p.SetMachine(paneltest.Machine{ID: chaosMachine, Token: machineKey})
+			o.MachineID, o.Key, o.APIVersion = chaosMachine, machineKey, 2
+		}
 		if name == "sspanel" {
 			o.Type = "" // and one whose type must be found out in the middle of it
 		}
 		for id := 1; id <= chaosNodes; id++ {
-			p.SetNode(paneltest.Node{ID: id, Protocol: "trojan", Port: 443})
+			p.SetNode(chaosNode(name, id, 443))
 			node := option.PanelNode{ID: int64(id)}
 			if name != "xboard" && name != "sspanel" {
 				node.Type = "trojan"
 			}
-			o.Nodes = append(o.Nodes, node)
+			if o.MachineID == 0 {
+				o.Nodes = append(o.Nodes, node)
+			}
 		}
 		for id := 1; id <= chaosUsers; id++ {
 			p.SetUser(paneltest.User{ID: id})
@@ -85,6 +93,10 @@ func (c *chaos) disturb(name string) {
 	}
 	p, wire := c.wires[name].Panel, c.wires[name]
 	calls := []paneltest.Call{paneltest.PushCall, paneltest.PushCall, paneltest.Config, paneltest.Users, paneltest.AliveCall, paneltest.AliveList}
+	if name == "xboard" {
+		calls = append(calls, paneltest.Report, paneltest.Report, paneltest.Report, paneltest.MachineNodes)
+		faults = append(faults, paneltest.OldShape(), paneltest.NoNodes())
+	}
 	p.Fail(calls[c.rng.IntN(len(calls))], faults[c.rng.IntN(len(faults))], 1+c.rng.IntN(3))
 	id := 1 + c.rng.IntN(chaosUsers)
 	switch c.rng.IntN(12) {
@@ -99,8 +111,21 @@ func (c *chaos) disturb(name string) {
 	case 5, 6, 7:
 		wire.SetDown(false)
 	case 8:
-		p.SetNode(paneltest.Node{ID: 1 + c.rng.IntN(chaosNodes), Protocol: "trojan", Port: 1000 + c.rng.IntN(9)})
+		p.SetNode(chaosNode(name, 1+c.rng.IntN(chaosNodes), 1000+c.rng.IntN(9)))
+	case 9, 10:
+		row := chaosNode(name, 1+c.rng.IntN(chaosNodes), 443)
+		row.Disabled = c.rng.IntN(2) == 0 // matters to a machine alone
+		p.SetNode(row)
 	}
+}
+
+// chaosNode is a node's row on the panel.
+func chaosNode(panel string, id, port int) paneltest.Node {
+	row := paneltest.Node{ID: id, Protocol: "trojan", Port: port}
+	if panel == "xboard" {
+		row.Machine = chaosMachine
+	}
+	return row
 }
 
 // move counts random bytes for some users of every node.
@@ -147,6 +172,9 @@ func TestChaos(t *testing.T) {
 			w.SetDown(false)
 			w.Panel.Heal()
 		}
+		for id := 1; id <= chaosNodes; id++ {
+			c.wires["xboard"].Panel.SetNode(chaosNode("xboard", id, 443))
+		}
 		c.pass(30 * time.Minute)
 		for _, name := range names {
 			c.balance(t, name)
@@ -168,7 +196,7 @@ func (c *chaos) balance(t *testing.T, name string) {
 		}
 	}
 	for _, push := range p.Pushes() {
-		if push.Fault == "" || push.Fault == "slow" || push.Fault == "empty users" {
+		if push.Fault == "" || push.Fault == "slow" || push.Fault == "empty users" || push.Fault == "no nodes" {
 			continue
 		}
 		for _, u := range push.Users {
@@ -179,7 +207,7 @@ func (c *chaos) balance(t *testing.T, name string) {
 	if never := c.moved[name] - billed; never < 0 || waiting != 0 || held != never+doubtful {
 		t.Errorf("%s: moved %d, billed %d (%d in doubt), held %d, waiting %d", name, c.moved[name], billed, doubtful, held, waiting)
 	}
-	t.Logf("%s: %d pushes, moved %d, billed %d, held %d", name, p.Requests(paneltest.PushCall), c.moved[name], billed, held)
+	t.Logf("%s: %d pushes, %d merged, moved %d, billed %d, held %d", name, p.Requests(paneltest.PushCall), p.Requests(paneltest.Report), c.moved[name], billed, held)
 }
 
 // served compares the users of every node with the panel's.

@@ -216,18 +216,24 @@ func ReadFile(path string) (*File, error) {
 		return nil, err
 	}
 	defer h.Close()
-	raw, err := io.ReadAll(io.LimitReader(h, constant.MaxStateFile+1))
+	raw, err := readAtMost(h, constant.MaxStateFile)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(raw) > constant.MaxStateFile {
-		return nil, fmt.Errorf("%s is larger than %d MiB", path, constant.MaxStateFile>>20)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	f, err := parseFile(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return f, nil
+}
+
+// readAtMost reads what is no larger than most bytes.
+func readAtMost(r io.Reader, most int) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
+	if err == nil && len(raw) > most {
+		return nil, fmt.Errorf("is larger than %d MiB", most>>20)
+	}
+	return raw, err
 }
 
 // parseFile refuses unknown members: in a file that people edit they are misspellings.

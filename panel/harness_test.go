@@ -165,7 +165,7 @@ func newBench(t *testing.T, nodes int) *bench {
 	t.Helper()
 	b := &bench{t: t, panel: paneltest.New(token), host: newHost(), log: &journal{}}
 	b.wire = &paneltest.Wire{Panel: b.panel}
-	o := option.Panel{Name: "main", Type: "xboard", URL: "http://panel.test", Key: token, APIVersion: 2, Timeout: option.Duration(15 * time.Second)}
+	o := option.Panel{Name: "main", Type: "xboard", URL: "http://panel.test", Key: token, APIVersion: 1, Timeout: option.Duration(15 * time.Second)}
 	for id := 1; id <= nodes; id++ {
 		b.panel.SetNode(paneltest.Node{ID: id, Protocol: "vless", Port: 10000 + id})
 		o.Nodes = append(o.Nodes, option.PanelNode{ID: int64(id)})

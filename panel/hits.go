@@ -44,9 +44,7 @@ func (h *hits) take() []Hit {
 // Hit tells that a user met a rule of the panel on the node with the tag. It does not block. Hits of rules
 // that the panel does not want to hear of are dropped.
 func (s *Service) Hit(tag string, user, rule int64) {
-	s.mu.Lock()
-	a := s.actors[tag]
-	s.mu.Unlock()
+	a := s.actor(tag)
 	if a == nil || user <= 0 || rule == 0 {
 		return
 	}

@@ -65,15 +65,92 @@ var ErrNoPush = errors.New("the panel does not push")
 
 // Watcher is implemented by clients of panels that tell at once when something has changed.
 type Watcher interface {
-	// Watch calls changed each time the panel says that something has, until the connection or ctx ends.
+	// Watch calls tell each time the panel says that something has, until the connection or ctx ends.
 	// It is called from a goroutine of its own, beside the other calls.
-	Watch(ctx context.Context, changed func()) error
+	Watch(ctx context.Context, tell func(News)) error
+}
+
+// News is what a panel tells of its own accord.
+type News struct {
+	Node  int64  // on a machine's connection: the node that it is about, 0: the list of nodes
+	Users *Delta // nil: ask again
+}
+
+// Delta is a change of single users.
+type Delta struct {
+	Removed []int64
+	Changed []byte // rows of those who are new or other than before, as the panel writes them; nil: none
+}
+
+// DeltaReader is implemented by clients of panels that tell of single users.
+type DeltaReader interface {
+	// Changed reads the rows of d. The next call of Users returns the whole set, also when the panel's
+	// own is that of the call before: what was told is not in it.
+	Changed(d Delta) ([]adapter.Account, error)
 }
 
 // StatusReporter is implemented by clients of panels that show the machine's state.
 type StatusReporter interface {
 	ReportStatus(ctx context.Context, s machine.State) error
 }
+
+// Report is what a Merger tells in one call.
+type Report struct {
+	Traffic []meter.Traffic // of at most MaxReport users; the bytes are those of Client.ReportTraffic
+	Online  []meter.Online  // the whole set, as for Client.ReportOnline
+	State   *machine.State  // nil: not measured
+	Metrics Metrics
+}
+
+// Metrics are a node's figures at one moment.
+type Metrics struct {
+	Uptime     time.Duration // of this process
+	Goroutines int           // of this process
+	Conns      int           // open connections
+	Opened     int64         // connections since the start, open ones included
+	Users      int           // who may connect
+	Online     int           // who are connected
+	InSpeed    float64       // bytes per second from users since the report before
+	OutSpeed   float64       // bytes per second to users since the report before
+	Load       [3]float64    // of the machine
+	Serving    bool
+}
+
+// ErrSeparate is wrapped by Merger.Report when the panel takes no merged reports. Nothing was booked.
+var ErrSeparate = errors.New("the panel takes no merged reports")
+
+// Merger is implemented by clients of panels that take traffic and all else of a report in one call.
+type Merger interface {
+	// Report sends r. The class of the error says of r.Traffic what that of ReportTraffic says.
+	Report(ctx context.Context, r *Report) error
+}
+
+// Machine speaks the API of a panel that hands nodes to machines: what concerns none of them alone. Its
+// calls are made by one goroutine, but for Watch. Errors are those of a Client.
+type Machine interface {
+	Watcher
+	// Nodes lists the nodes of the machine. Ids are unique, and there are at most MaxNodes.
+	Nodes(ctx context.Context) (*MachineNodes, error)
+	// ReportMachine tells how the machine does.
+	ReportMachine(ctx context.Context, s machine.State) error
+}
+
+// MachineNodes is a panel's answer about a machine.
+type MachineNodes struct {
+	Nodes []MachineNode
+	Pull  time.Duration // the panel's wish; 0 is none
+	Push  time.Duration
+}
+
+// MachineNode is one node of a machine, as the panel lists it.
+type MachineNode struct {
+	ID   int64  `json:"id"`
+	Type string `json:"type,omitempty"` // the panel's word
+	Name string `json:"name,omitempty"`
+}
+
+// MaxNodes bounds the nodes of a machine.
+const MaxNodes = 1000
 
 // Detector is implemented by the client of a panel whose type the configuration does not say.
 type Detector interface {
@@ -92,6 +169,9 @@ type Kind struct {
 	New func(env Env, o *option.Panel, node *option.PanelNode) (Client, error)
 	// Nodes lists the nodes of a panel entry that names none; nil where the panel cannot tell.
 	Nodes func(o *option.Panel) ([]option.PanelNode, error)
+	// Machine makes the client of the machine of a panel entry that has a machine_id, whose nodes the
+	// panel lists while heki runs; nil where the panel has no machines. It must not use the network.
+	Machine func(env Env, o *option.Panel) (Machine, error)
 }
 
 // Env is what the service lends to a client.

@@ -14,8 +14,8 @@ import (
 // a changed entry keeps its users' connections unless its inbound has to change; the nodes that are
 // gone report what is left and are removed. On error nothing has changed, unless it says otherwise.
 func (s *Service) Reload(panels []option.Panel, limits option.Limits, traffic option.Traffic) error {
-	s.turn.Lock()
-	defer s.turn.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
@@ -30,7 +30,8 @@ func (s *Service) Reload(panels []option.Panel, limits option.Limits, traffic op
 	for _, e := range t.entries {
 		keep[e.tag] = e
 	}
-	err = s.drop(keep)
+	err = s.muster(t.fleets)
+	err = errors.Join(err, s.drop(func(a *actor) bool { return keep[a.tag] != nil }))
 	var wg sync.WaitGroup
 	for _, a := range s.list() {
 		if e := keep[a.tag]; !a.entry().same(e) {
@@ -38,25 +39,24 @@ func (s *Service) Reload(panels []option.Panel, limits option.Limits, traffic op
 		}
 	}
 	wg.Wait()
-	err = errors.Join(err, s.open(t))
+	s.mu.Lock()
+	s.policy = t.policy
+	s.mu.Unlock()
+	err = errors.Join(err, s.open(t.entries))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.started && !s.closed {
-		for _, a := range s.actors {
-			a.start() // the running ones do not notice
-		}
-	}
+	s.startLocked()
 	s.forgetClientsLocked()
 	return err
 }
 
-// drop ends the actors that are not in keep.
-func (s *Service) drop(keep map[string]*entry) error {
+// drop ends the actors that are not kept.
+func (s *Service) drop(kept func(*actor) bool) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
 	for _, a := range s.list() {
-		if keep[a.tag] != nil {
+		if kept(a) {
 			continue
 		}
 		s.mu.Lock()
@@ -79,6 +79,9 @@ func (s *Service) forgetClientsLocked() {
 	used := make(map[string]bool, len(s.clients))
 	for _, a := range s.actors {
 		used[a.entry().panel.Name] = true
+	}
+	for name := range s.fleets {
+		used[name] = true
 	}
 	for key, c := range s.clients {
 		if !used[key.panel] {

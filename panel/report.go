@@ -15,11 +15,11 @@ const bytesPerKB = 1024
 // reportStep sends traffic and online addresses, and plans the next time.
 func (a *actor) reportStep(ctx context.Context) {
 	a.decisions()
-	err := a.reportTraffic(ctx)
+	r := a.rest()
+	err := a.reportTraffic(ctx, r)
 	if err == nil && !a.away {
-		a.reportOnline(ctx)
+		a.reportRest(ctx, r)
 		a.reportAudit(ctx)
-		a.reportStatus(ctx)
 	}
 	wait := a.reportInterval()
 	if err == nil {
@@ -57,26 +57,26 @@ func (a *actor) decisions() {
 }
 
 // reportTraffic sends all that is due, in portions that are settled one by one, and stops at the
-// first that fails.
-func (a *actor) reportTraffic(ctx context.Context) error {
+// first that fails. The first takes r along where the panel wants it; r may be nil.
+func (a *actor) reportTraffic(ctx context.Context, r *rest) error {
 	p := meter.Portion{
 		MinBytes: a.least(a.entry().limits.Report.MinTrafficKB, func(n *Node) int64 { return n.MinTraffic }),
 		Limit:    MaxReport,
 	}
 	brittle, ok := a.entry().client.(Brittle)
 	if !ok {
-		return a.sendAll(ctx, p)
+		return a.sendAll(ctx, p, r)
 	}
 	p.Only = brittle.Knows
-	if err := a.sendAll(ctx, p); err != nil {
+	if err := a.sendAll(ctx, p, r); err != nil {
 		return err
 	}
 	p.Limit, p.Only = 1, nil
-	return a.sendAll(ctx, p)
+	return a.sendAll(ctx, p, r)
 }
 
 // sendAll sends what p says until nothing is left.
-func (a *actor) sendAll(ctx context.Context, p meter.Portion) error {
+func (a *actor) sendAll(ctx context.Context, p meter.Portion, r *rest) error {
 	portions := a.roster.Len()/p.Limit + 2 // new traffic must not keep us here
 	for range portions {
 		batch, ok, err := a.outbox.Next(p)
@@ -87,7 +87,7 @@ func (a *actor) sendAll(ctx context.Context, p meter.Portion) error {
 		if !ok {
 			return nil
 		}
-		if err := a.send(ctx, batch); err != nil {
+		if err := a.send(ctx, batch, r); err != nil {
 			return err
 		}
 		if len(batch.Users) < p.Limit {
@@ -106,12 +106,10 @@ func (a *actor) least(kb int64, asked func(*Node) int64) int64 {
 }
 
 // send reports one portion and settles it, whatever happens.
-func (a *actor) send(ctx context.Context, batch meter.Batch) (err error) {
+func (a *actor) send(ctx context.Context, batch meter.Batch, r *rest) (err error) {
 	outcome := meter.Ambiguous(a.svc.ambiguous())
 	defer func() { a.disk(a.outbox.Done(batch, outcome)) }() // also when the client panics
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.entry().panel.Timeout))
-	defer cancel()
-	err = a.entry().client.ReportTraffic(ctx, batch.Users)
+	err = a.deliver(ctx, batch.Users, r)
 	outcome = Settle(err, a.svc.ambiguous())
 	if err == nil {
 		a.setStatus(func(s *Status) {
@@ -150,32 +148,27 @@ func fate(p meter.Policy) string {
 	return "may have arrived, held in the journal (traffic.on_ambiguous is hold)"
 }
 
-// reportOnline sends a snapshot; one that fails is not repeated.
-func (a *actor) reportOnline(ctx context.Context) {
+// online is who is online, without those below the threshold.
+func (a *actor) online() []meter.Online {
 	online := a.books.Online()
-	if least := a.least(a.entry().limits.Report.MinOnlineKB, func(n *Node) int64 { return n.MinOnline }); least > 0 {
-		kept := online[:0]
-		for _, u := range online {
-			if u.Bytes >= least {
-				kept = append(kept, u)
-			}
-		}
-		online = kept
+	least := a.least(a.entry().limits.Report.MinOnlineKB, func(n *Node) int64 { return n.MinOnline })
+	if least <= 0 {
+		return online
 	}
+	kept := online[:0]
+	for _, u := range online {
+		if u.Bytes >= least {
+			kept = append(kept, u)
+		}
+	}
+	return kept
+}
+
+// reportOnline sends a snapshot; one that fails is not repeated.
+func (a *actor) reportOnline(ctx context.Context, online []meter.Online) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.entry().panel.Timeout))
 	defer cancel()
-	err := a.entry().client.ReportOnline(ctx, online)
-	if err == nil {
-		if n := a.onlineFold.ok(); n > 0 {
-			a.say(slog.LevelInfo, "report online works again after %d failures", n)
-		}
-		return
-	}
-	class := classOf(err)
-	a.away = class == Unreachable || class == Unclear
-	if line, ok := a.onlineFold.fail(a.svc.cfg.Now(), err.Error()); ok {
-		a.say(slog.LevelWarn, "%s; the next report has the state of then", line)
-	}
+	a.settleOnline(a.entry().client.ReportOnline(ctx, online))
 }
 
 // reportStatus tells the panel how the machine does, if it asks. A failure is the next report's business.
@@ -223,7 +216,7 @@ func (a *actor) disk(err error) {
 // away a moment ago is not asked: the journal is the safer place.
 func (a *actor) last(ctx context.Context) (err error) {
 	if !a.away && ctx.Err() == nil {
-		a.guard("last report", func() { err = a.reportTraffic(ctx) }, func(time.Duration) {})
+		guard(a.say, "last report", func() { err = a.reportTraffic(ctx, nil) }, func(time.Duration) {})
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: last %w", a.tag, err)

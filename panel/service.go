@@ -42,17 +42,19 @@ type Config struct {
 type Service struct {
 	cfg   Config
 	clock clock
+	began time.Time
 
 	hard    context.Context // ends what may not be cut lightly: reports in flight
 	hardEnd context.CancelFunc
 
-	turn sync.Mutex // one Reload or Close at a time
+	turn chan struct{} // capacity 1, full: one Reload, Close or list of a machine's nodes at a time
 
 	mu       sync.Mutex
 	started  bool
 	closed   bool
 	policy   meter.Policy
 	actors   map[string]*actor // by tag
+	fleets   map[string]*fleet // by panel name; written in turn
 	clients  map[clientKey]*http.Client
 	stopTick context.CancelFunc
 	ticking  sync.WaitGroup
@@ -67,12 +69,17 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Service{cfg: cfg, actors: make(map[string]*actor), clients: make(map[clientKey]*http.Client)}
+	s := &Service{
+		cfg: cfg, actors: make(map[string]*actor), fleets: make(map[string]*fleet), clients: make(map[clientKey]*http.Client),
+		turn: make(chan struct{}, 1), began: cfg.Now(),
+	}
 	s.clock.log = cfg.Log
 	s.hard, s.hardEnd = context.WithCancel(context.Background())
 	plan, err := s.plan(cfg.Options, cfg.Limits, cfg.Traffic)
 	if err == nil {
-		err = s.open(plan)
+		s.muster(plan.fleets)
+		s.policy = plan.policy
+		err = s.open(plan.entries)
 	}
 	if err != nil {
 		s.hardEnd()
@@ -99,7 +106,8 @@ func (e *entry) same(other *entry) bool {
 
 // target is a whole configuration, ready to be run.
 type target struct {
-	entries []*entry
+	entries []*entry // those of machines, as far as they are known
+	fleets  []*fleetEntry
 	policy  meter.Policy
 }
 
@@ -112,32 +120,49 @@ func (s *Service) plan(panels []option.Panel, top option.Limits, traffic option.
 	t := &target{policy: policy}
 	var errs []error
 	for i := range panels {
-		entries, err := s.planPanel(panels[i], &top)
-		if err != nil {
+		if err := s.planPanel(t, panels[i], &top); err != nil {
 			errs = append(errs, fmt.Errorf("panel %q: %w", panels[i].Name, err))
 		}
-		t.entries = append(t.entries, entries...)
 	}
 	return t, errors.Join(errs...)
 }
 
-func (s *Service) planPanel(o option.Panel, top *option.Limits) ([]*entry, error) {
+func (s *Service) planPanel(t *target, o option.Panel, top *option.Limits) error {
 	kind, ok := s.cfg.Kinds[o.Type]
 	if !ok {
-		return nil, fmt.Errorf("type %q is not served", o.Type)
+		return fmt.Errorf("type %q is not served", o.Type)
 	}
 	nodes := o.Nodes
-	if len(nodes) == 0 && kind.Nodes != nil {
+	switch {
+	case o.MachineID != 0 && kind.Machine == nil:
+		return fmt.Errorf("type %q has no machines", o.Type)
+	case o.MachineID != 0:
+		e := &fleetEntry{panel: o, top: *top}
+		var err error
+		if e.client, err = kind.Machine(s.fleetEnv(e), &e.panel); err != nil {
+			return err
+		}
+		t.fleets = append(t.fleets, e)
+		nodes = e.nodes(s.listed(e))
+	case len(nodes) == 0 && kind.Nodes != nil:
 		var err error
 		if nodes, err = kind.Nodes(&o); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	o.Nodes = nil
+	entries, err := s.entries(&o, nodes, top)
+	t.entries = append(t.entries, entries...)
+	return err
+}
+
+// entries are the nodes of the panel o, with clients.
+func (s *Service) entries(o *option.Panel, nodes []option.PanelNode, top *option.Limits) ([]*entry, error) {
+	kind := s.cfg.Kinds[o.Type]
 	var entries []*entry
 	var errs []error
 	for _, n := range nodes {
-		e := &entry{tag: Tag(o.Name, n.ID), panel: o, node: n}
+		e := &entry{tag: Tag(o.Name, n.ID), panel: *o, node: n}
+		e.panel.Nodes = nil
 		e.stream = option.MergeStream(n.Stream, o.NodeDefaults)
 		e.limits = option.MergeLimits(top, e.stream.Limits)
 		client, err := kind.New(s.env(e), &e.panel, &e.node)
@@ -171,9 +196,12 @@ func (s *Service) env(e *entry) Env {
 
 // say logs with panel and node in front.
 func (s *Service) say(level slog.Level, e *entry, format string, args ...any) {
+	s.log(level, fmt.Sprintf("panel %q node %d: ", e.panel.Name, e.node.ID), format, args...)
+}
+
+func (s *Service) log(level slog.Level, front, format string, args ...any) {
 	if s.cfg.Log.Enabled(context.Background(), level) {
-		s.cfg.Log.Log(context.Background(), level,
-			fmt.Sprintf("panel %q node %d: ", e.panel.Name, e.node.ID)+fmt.Sprintf(format, args...))
+		s.cfg.Log.Log(context.Background(), level, front+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -195,21 +223,17 @@ func (s *Service) httpClient(panel string, conns int) *http.Client {
 	if transport == nil {
 		transport = newTransport(conns)
 	}
-	c := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	c := newHTTPClient(transport)
 	s.clients[key] = c
 	return c
 }
 
-// open makes the actors of t that there are not yet.
-func (s *Service) open(t *target) error {
+// open makes the actors of entries that there are not yet.
+func (s *Service) open(entries []*entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.policy = t.policy
 	var errs []error
-	for _, e := range t.entries {
+	for _, e := range entries {
 		if s.actors[e.tag] != nil {
 			continue
 		}
@@ -231,12 +255,23 @@ func (s *Service) Start() {
 		return
 	}
 	s.started = true
-	for _, a := range s.actors {
-		a.start()
-	}
+	s.startLocked()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopTick = cancel
 	s.ticking.Go(func() { s.tick(ctx) })
+}
+
+// startLocked sets going what is new, if the service runs. The others do not notice.
+func (s *Service) startLocked() {
+	if !s.started || s.closed {
+		return
+	}
+	for _, a := range s.actors {
+		a.start()
+	}
+	for _, f := range s.fleets {
+		f.start()
+	}
 }
 
 // tick brings the counters to disk, also while a panel keeps an actor waiting.
@@ -268,8 +303,8 @@ func (s *Service) list() []*actor {
 // Close stops syncing and reports what is left until ctx ends; the rest stays journalled for the next
 // start. The inbounds are the host's and must be closed before, so that nothing is counted any more.
 func (s *Service) Close(ctx context.Context) error {
-	s.turn.Lock()
-	defer s.turn.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	s.mu.Lock()
 	started := s.started
 	if s.closed {
@@ -281,6 +316,9 @@ func (s *Service) Close(ctx context.Context) error {
 	if started {
 		s.stopTick()
 		s.ticking.Wait()
+	}
+	for _, f := range s.fleets {
+		f.life.stop()
 	}
 	stop := context.AfterFunc(ctx, s.hardEnd)
 	defer stop()
@@ -318,6 +356,11 @@ func (s *Service) SyncNow(tag string) {
 	for _, a := range s.list() {
 		if tag == "" || a.tag == tag {
 			a.wake()
+		}
+	}
+	if tag == "" {
+		for _, f := range s.listFleets() {
+			f.wake()
 		}
 	}
 }

@@ -101,7 +101,7 @@ func TestPush(t *testing.T) {
 	b.panel.EnablePush(server.URL)
 	b.panel.SetUser(paneltest.User{ID: 1})
 	o := &b.cfg.Options[0]
-	o.URL, o.SyncInterval = server.URL, option.Duration(time.Hour)
+	o.URL, o.APIVersion, o.SyncInterval = server.URL, 2, option.Duration(time.Hour)
 	b.cfg.HTTP = nil
 	b.cfg.Ledger = meter.NewLedger()
 	if b.s, err = panel.New(b.cfg); err != nil {

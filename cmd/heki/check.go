@@ -36,7 +36,7 @@ func checkCommand() *cobra.Command {
 		},
 	}
 	addConfigFlag(cmd, &path)
-	cmd.Flags().BoolVar(&online, "online", false, "also ask the targets of REALITY, and warn on stderr when one does not fit")
+	cmd.Flags().BoolVar(&online, "online", false, "also ask the targets of REALITY and the panels of machines, and warn on stderr when one does not fit")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the mistakes as a JSON list of path, line, column, message")
 	return cmd
 }
@@ -61,9 +61,17 @@ func checkJSON(out io.Writer, err error) error {
 
 // summary counts what a configuration holds.
 func summary(o *option.Options) string {
-	nodes := 0
+	nodes, machines := 0, 0
 	for _, p := range o.Panels {
-		nodes += len(p.Nodes)
+		if p.MachineID != 0 {
+			machines++ // the panel lists its nodes
+		} else {
+			nodes += len(p.Nodes)
+		}
 	}
-	return fmt.Sprintf("%d inbounds, %d outbounds, %d panels with %d nodes", len(o.Inbounds), len(o.Outbounds), len(o.Panels), nodes)
+	text := fmt.Sprintf("%d inbounds, %d outbounds, %d panels with %d nodes", len(o.Inbounds), len(o.Outbounds), len(o.Panels), nodes)
+	if machines > 0 {
+		text += fmt.Sprintf(" and those of %d machines", machines)
+	}
+	return text
 }

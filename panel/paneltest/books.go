@@ -112,24 +112,6 @@ func (p *Panel) aliveListLocked(n *node) *answer {
 	return plain(map[string]any{"alive": counts})
 }
 
-// reportLocked is version 2's merged report.
-func (p *Panel) reportLocked(n *node, body []byte, fault string) *answer {
-	var parts struct {
-		Traffic json.RawMessage `json:"traffic"`
-		Alive   json.RawMessage `json:"alive"`
-	}
-	if json.Unmarshal(body, &parts) == nil {
-		if rows, ok := phpArray(parts.Traffic); ok {
-			p.bookLocked(n, rows, fault)
-		}
-		if rows, ok := phpArray(parts.Alive); ok {
-			p.seenLocked(n, rows)
-		}
-	}
-	n.checked = p.now()
-	return plain(map[string]bool{"data": true})
-}
-
 // statusAnswer checks the seven values that the panel wants.
 func statusAnswer(body []byte) *answer {
 	type pair struct {

@@ -22,6 +22,9 @@ const (
 	Status    Call = "status"
 	Report    Call = "report"
 	Handshake Call = "handshake"
+
+	MachineNodes      Call = "machine/nodes"
+	MachineStatusCall Call = "machine/status"
 )
 
 // Fault is one way to fail. The zero value is no fault. Its text names it in test output.
@@ -118,6 +121,24 @@ func TooMany(retryAfter time.Duration) Fault {
 func Failure() Fault {
 	return Fault{"fail body", false, func(_ *Panel, w http.ResponseWriter, _ *http.Request, _ *answer) {
 		sendJSON(w, http.StatusOK, php(envelope{Status: "fail", Message: "Server is busy"}))
+	}}
+}
+
+// OldShape is Laravel's validation that wants other members; nothing was done.
+func OldShape() Fault {
+	return Fault{"422", false, func(_ *Panel, w http.ResponseWriter, _ *http.Request, _ *answer) {
+		a := invalid("data", "The data field is required.")
+		sendJSON(w, a.status, a.body)
+	}}
+}
+
+// NoNodes answers a machine's question for its nodes with none; other calls are served.
+func NoNodes() Fault {
+	return Fault{"no nodes", true, func(_ *Panel, w http.ResponseWriter, _ *http.Request, a *answer) {
+		if a.call == MachineNodes {
+			a = plain(map[string]any{"nodes": []int{}, "base_config": baseConfig{Push: 60, Pull: 60}})
+		}
+		a.send(w)
 	}}
 }
 

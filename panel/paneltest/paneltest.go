@@ -38,11 +38,16 @@ type Panel struct {
 	rules    []Rule
 	hits     []Hit
 	pushAt   string // "": no WebSocket
-	watchers map[chan string]struct{}
+	watchers map[chan []byte]watcher
 	pongs    int
-	loads    map[int]int   // reports of the machine's state by node
-	closing  chan struct{} // closed: requests that hang end
-	closed   bool
+	loads    map[int]int // reports of the machine's state by node
+	noReport bool        // a panel without merged reports
+
+	machines      map[int]Machine
+	machineStatus map[int]MachineStatus
+
+	closing chan struct{} // closed: requests that hang end
+	closed  bool
 }
 
 type node struct {
@@ -52,6 +57,8 @@ type node struct {
 	alive   map[int]aliveSet
 	checked time.Time // last GET user
 	pushed  time.Time
+	conns   map[int]int // open connections by user
+	metrics map[string]any
 	body    []byte // users answer of generation gen
 	gen     int
 }
@@ -89,7 +96,7 @@ func speaking(d dialect, token string) *Panel {
 		requests: make(map[Call]int),
 		fresh:    make(map[Call]int),
 		loads:    make(map[int]int),
-		watchers: make(map[chan string]struct{}),
+		watchers: make(map[chan []byte]watcher),
 		closing:  make(chan struct{}),
 	}
 }

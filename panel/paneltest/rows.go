@@ -25,6 +25,9 @@ type User struct {
 type Node struct {
 	ID          int
 	Code        string // wins over ID when a node asks
+	Name        string // in the list of a machine
+	Machine     int    // XBoard: the machine that it is on; 0 is none
+	Disabled    bool   // XBoard: the machine does not get it
 	Protocol    string // vless, vmess, trojan, …, or anything else for tests of refusal
 	Port        int
 	Network     string   // "", tcp, ws, grpc, http, h2, httpupgrade

@@ -2,6 +2,7 @@ package paneltest
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ var nodeTypes = map[string]string{
 // verbs are the calls of both versions and how they are made; handshake and report are version 2's.
 var verbs = map[Call]string{
 	Config: "GET", Users: "GET", AliveList: "GET", PushCall: "POST", AliveCall: "POST", Status: "POST",
-	Report: "POST", Handshake: "GET, POST",
+	Report: "POST", Handshake: "GET, POST", MachineNodes: "POST", MachineStatusCall: "POST",
 }
 
 // xboard is XBoard.
@@ -34,7 +35,8 @@ func (xboard) call(p *Panel, path string) (Call, string, bool) {
 		name, v2 = strings.CutPrefix(path, pathV2)
 	}
 	verb, known := verbs[Call(name)]
-	if v2 && p.noV2 || v1 && (Call(name) == Report || Call(name) == Handshake) || !v1 && !v2 {
+	newer := slices.Contains([]Call{Report, Handshake, MachineNodes, MachineStatusCall}, Call(name))
+	if v2 && p.noV2 || v1 && newer || !v1 && !v2 || p.noReport && Call(name) == Report {
 		known = false
 	}
 	return Call(name), verb, known
@@ -45,6 +47,16 @@ func (xboard) serve(p *Panel, call Call, r *http.Request, body []byte, fault str
 	v1 := strings.HasPrefix(r.URL.Path, pathV1)
 	q := r.URL.Query()
 	switch {
+	case call == MachineNodes || call == MachineStatusCall:
+		return p.machineCall(call, r, body)
+	case q.Get("machine_id") != "" && !v1:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		n, no := p.asMachineLocked(q.Get("machine_id"), q.Get("token"), q.Get("node_id"), call == Handshake)
+		if no != nil {
+			return no
+		}
+		return p.nodeCallLocked(n, call, body, fault)
 	case q.Get("token") == "" && q.Get("node_id") == "" && call != Handshake:
 		return unprocessable("The token field is required. (and 1 more error)", map[string][]string{
 			"token": {"The token field is required."}, "node_id": {"The node id field is required."},
@@ -73,6 +85,11 @@ func (xboard) serve(p *Panel, call Call, r *http.Request, body []byte, fault str
 	if n == nil {
 		return failed(http.StatusBadRequest, "Server does not exist")
 	}
+	return p.nodeCallLocked(n, call, body, fault)
+}
+
+// nodeCallLocked acts on the call of a node that may make it.
+func (p *Panel) nodeCallLocked(n *node, call Call, body []byte, fault string) *answer {
 	switch call {
 	case Config:
 		return p.configLocked(n)

@@ -103,9 +103,9 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		phpjson.Object(it, func(name string) bool {
 			switch name {
 			case "push_interval":
-				c.node.Push = seconds(named(it, name, phpjson.Float))
+				c.node.Push = Seconds(named(it, name, phpjson.Float))
 			case "pull_interval":
-				c.node.Pull = seconds(named(it, name, phpjson.Float))
+				c.node.Pull = Seconds(named(it, name, phpjson.Float))
 			case "node_report_min_traffic":
 				c.node.MinTraffic = kilobytes(named(it, name, phpjson.Float))
 			case "device_online_min_traffic":
@@ -177,8 +177,8 @@ func kilobytes(kb float64) int64 {
 	return int64(min(max(kb, 0), most) * 1000)
 }
 
-// seconds is an interval of base_config.
-func seconds(s float64) time.Duration {
+// Seconds is an interval of base_config.
+func Seconds(s float64) time.Duration {
 	if s <= 0 || s > 24*3600 {
 		return 0
 	}

@@ -33,17 +33,21 @@ func (c *Client) push(ctx context.Context, body []byte) error {
 		return c.judge(err)
 	}
 	c.pushed = c.now()
-	return settled(callPush, a)
+	if err = Settled(callPush, a); err == nil {
+		c.fits()
+	}
+	return err
 }
 
 // appendTraffic writes {"1":[up,down],…}.
 func appendTraffic(b []byte, users []meter.Traffic) []byte {
 	b = append(b, '{')
+	start := len(b)
 	for _, u := range users {
 		if u.ID <= 0 || u.Up == 0 && u.Down == 0 {
 			continue
 		}
-		if len(b) > 1 {
+		if len(b) > start {
 			b = append(b, ',')
 		}
 		b = append(b, '"')
@@ -79,15 +83,12 @@ func (c *Client) ReportOnline(ctx context.Context, online []meter.Online) error 
 	}
 	err = c.judge(err)
 	if err == nil {
-		err = settled(callAlive, a)
+		err = Settled(callAlive, a)
 	}
 	if err == nil {
-		c.online = now
-		return nil
+		c.fits()
 	}
-	for id := range now { // it may have arrived: these may need clearing too
-		c.online[id] = struct{}{}
-	}
+	c.noteOnline(now, err)
 	return err
 }
 
@@ -106,8 +107,9 @@ func (c *Client) sign(ctx context.Context) error {
 // appendOnline writes {"1":["192.0.2.1"],"2":[]} and notes in now who has addresses.
 func (c *Client) appendOnline(b []byte, online []meter.Online, now map[int64]struct{}) []byte {
 	b = append(b, '{')
+	start := len(b)
 	next := func(id int64) {
-		if len(b) > 1 {
+		if len(b) > start {
 			b = append(b, ',')
 		}
 		b = append(b, '"')
@@ -152,7 +154,7 @@ func (c *Client) PostStatus(ctx context.Context, s machine.State) error {
 	if err != nil {
 		return c.judge(err)
 	}
-	return settled(callStatus, a)
+	return Settled(callStatus, a)
 }
 
 // appendStatus writes what the panel requires: percent, and whole bytes.
@@ -167,9 +169,9 @@ func appendStatus(b []byte, s machine.State) []byte {
 	return append(b, '}')
 }
 
-// settled reads the answer to a report: {"data":true}, alone or in an envelope with a status. Anything
+// Settled reads the answer to a report: {"data":true}, alone or in an envelope with a status. Anything
 // that cannot be read leaves open whether the panel acted.
-func settled(call string, a *webapi.Answer) error {
+func Settled(call string, a *webapi.Answer) error {
 	var status string
 	var done, hasData bool
 	err := phpjson.Decode(a.Body, func(it *jsoniter.Iterator) {

@@ -33,6 +33,7 @@ const (
 	callAlive  = "report online"
 	callCount  = "get devices"
 	callStatus = "report status"
+	callReport = "report"
 )
 
 // PathV1 is where v2board and those after it have the calls of version 1.
@@ -61,6 +62,8 @@ type Client struct {
 	users    webapi.Validator
 	noCount  bool               // a panel without alivelist
 	noStatus bool               // a panel without status
+	apart    bool               // a panel that takes no merged reports
+	misfit   bool               // it refused one, which may have had other reasons
 	proven   bool               // an answer said that the paths are right
 	online   map[int64]struct{} // users that the panel holds addresses of, by our last report
 	pushed   time.Time
@@ -94,7 +97,7 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	}
 	node, err := ParseNode(a.Body, c.Kind)
 	if err != nil {
-		return nil, unusable(callConfig, a.Body, err)
+		return nil, Unusable(callConfig, a.Body, err)
 	}
 	c.proven = true
 	if err := node.Check(c.id); err != nil {
@@ -116,7 +119,7 @@ func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 	}
 	accounts, skipped, err := ParseUsers(a.Body, c.flow)
 	if err != nil {
-		return nil, unusable(callUsers, a.Body, err)
+		return nil, Unusable(callUsers, a.Body, err)
 	}
 	if c.key > 0 {
 		var short int
@@ -128,6 +131,28 @@ func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 		c.say(slog.LevelWarn, "user skipped: %s", s)
 	}
 	c.users.Keep(a)
+	return accounts, nil
+}
+
+// Changed implements panel.DeltaReader for panels that tell of single users.
+func (c *Client) Changed(d panel.Delta) ([]adapter.Account, error) {
+	c.users.Forget()
+	if d.Changed == nil {
+		return nil, nil
+	}
+	accounts, skipped, err := ParseUsers(d.Changed, c.flow)
+	if err != nil {
+		return nil, Unusable(callUsers, d.Changed, err)
+	}
+	if c.key > 0 {
+		var short int
+		if accounts, short = withKeys(accounts, c.key); short > 0 {
+			skipped = append(skipped, fmt.Sprintf("%d, whose uuid is shorter than a key", short))
+		}
+	}
+	if len(skipped) > 0 { // the poll names them
+		return nil, fmt.Errorf("users of %s cannot be read", callPush)
+	}
 	return accounts, nil
 }
 
@@ -159,7 +184,7 @@ func (c *Client) Devices(ctx context.Context) (map[int64]int, error) {
 	}
 	counts, err := parseCounts(a.Body)
 	if err != nil {
-		return nil, unusable(callCount, a.Body, err)
+		return nil, Unusable(callCount, a.Body, err)
 	}
 	return counts, nil
 }
@@ -192,9 +217,9 @@ func (c *Client) Forget() {
 	c.proven = false
 }
 
-// unusable explains a 2xx answer that cannot be used. A body that is no JSON at all came from
+// Unusable explains a 2xx answer that cannot be used. A body that is no JSON at all came from
 // something in front of the panel; one that is had a mistake in its data.
-func unusable(call string, body []byte, err error) error {
+func Unusable(call string, body []byte, err error) error {
 	if text := webapi.Message(body); text != "" {
 		return &panel.Error{Call: call, Class: panel.Refused, Status: http.StatusOK, Err: errors.New(text)}
 	}

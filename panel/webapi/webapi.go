@@ -124,13 +124,21 @@ func (c *Caller) request(ctx context.Context, method, path string, query url.Val
 	if body != nil {
 		r = bytes.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path+"?"+query.Encode(), r)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path+question(query), r)
 	if err != nil {
 		return nil, errors.New("url: cannot be used") // the cause would show the token
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "heki/"+constant.Version)
 	return req, nil
+}
+
+// question is the query with its mark, if there is one.
+func question(query url.Values) string {
+	if len(query) == 0 {
+		return ""
+	}
+	return "?" + query.Encode()
 }
 
 // do sends req and reads the whole answer. Only 2xx and 304 are no error.

@@ -27,48 +27,68 @@ const (
 )
 
 // Watch implements panel.Watcher: a WebSocket on which the panel tells of changed settings, users and
-// devices. What it tells is fetched as always, so that an event that is lost or wrong does no harm.
+// devices. All but single users is fetched as always, and those at the next poll, so that an event that is
+// lost or wrong does no harm for long.
 // Source: reference/panels.md §6.7.
-func (c *Client) Watch(ctx context.Context, changed func()) error {
+func (c *Client) Watch(ctx context.Context, tell func(panel.News)) error {
 	if c.Config != pathV2+"config" { // version 1 has no handshake
 		return panel.ErrNoPush
 	}
-	at, err := c.handshake(ctx)
+	p := pusher{call: c.Caller(), query: c.Query, say: c.say}
+	return p.watch(ctx, func(e *event) {
+		tell(panel.News{Users: e.delta()})
+	})
+}
+
+// pusher listens on the panel's WebSocket.
+type pusher struct {
+	call  *webapi.Caller
+	query url.Values // of the handshake and of the WebSocket
+	say   func(level slog.Level, format string, args ...any)
+}
+
+// watch hands on what there is to act on, until the connection or ctx ends.
+func (p *pusher) watch(ctx context.Context, hear func(*event)) error {
+	at, err := p.handshake(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := c.dial(ctx, at)
+	conn, err := p.dial(ctx, at)
 	if err != nil {
-		return &panel.Error{Call: callPush, Class: panel.Unreachable, Err: c.Caller().Plain(err)}
+		return p.fail(panel.Unreachable, p.call.Plain(err))
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(maxEvent)
 	for {
-		event, err := next(ctx, conn)
+		e, err := next(ctx, conn)
 		if err != nil {
-			return &panel.Error{Call: callPush, Class: panel.Unclear, Err: c.Caller().Plain(err)}
+			return p.fail(panel.Unclear, p.call.Plain(err))
 		}
-		switch event {
+		switch e.name {
 		case "ping":
 			if err := conn.Write(ctx, websocket.MessageText, []byte(`{"event":"pong"}`)); err != nil {
-				return &panel.Error{Call: callPush, Class: panel.Unclear, Err: c.Caller().Plain(err)}
+				return p.fail(panel.Unclear, p.call.Plain(err))
 			}
 		case "auth.success":
-			c.say(slog.LevelInfo, "the panel pushes its changes")
-			changed() // some may have been missed
-		case "sync.config", "sync.users", "sync.user.delta", "sync.devices":
-			changed()
+			p.say(slog.LevelInfo, "the panel pushes its changes")
+			hear(e) // some may have been missed
+		case "sync.config", "sync.users", eventDelta, "sync.devices", eventNodes:
+			hear(e)
 		case "error":
-			return &panel.Error{Call: callPush, Class: panel.Refused, Err: errors.New("the panel refuses the connection")}
+			return p.fail(panel.Refused, errors.New("the panel refuses the connection"))
 		}
 	}
 }
 
+func (p *pusher) fail(class panel.Class, err error) error {
+	return &panel.Error{Call: callPush, Class: class, Err: err}
+}
+
 // handshake asks whether the panel pushes, and where.
-func (c *Client) handshake(ctx context.Context) (string, error) {
+func (p *pusher) handshake(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, pushDial)
 	defer cancel()
-	a, err := c.Caller().Get(ctx, callPush, pathV2+"handshake", c.Query, new(webapi.Validator))
+	a, err := p.call.Get(ctx, callPush, pathV2+"handshake", p.query, new(webapi.Validator))
 	switch {
 	case panel.StatusOf(err) == 404 || panel.StatusOf(err) == 405:
 		return "", panel.ErrNoPush
@@ -98,7 +118,7 @@ func (c *Client) handshake(ctx context.Context) (string, error) {
 		})
 	})
 	if err != nil {
-		return "", &panel.Error{Call: callPush, Class: panel.Unclear, Err: fmt.Errorf("handshake: %w", err)}
+		return "", p.fail(panel.Unclear, fmt.Errorf("handshake: %w", err))
 	}
 	if !enabled || at == "" {
 		return "", panel.ErrNoPush
@@ -106,19 +126,19 @@ func (c *Client) handshake(ctx context.Context) (string, error) {
 	return at, nil
 }
 
-func (c *Client) dial(ctx context.Context, at string) (*websocket.Conn, error) {
+func (p *pusher) dial(ctx context.Context, at string) (*websocket.Conn, error) {
 	u, err := url.Parse(at)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" {
 		return nil, errors.New("ws_url is no address of a WebSocket")
 	}
 	q := u.Query()
-	for name, values := range c.Query {
+	for name, values := range p.query {
 		q[name] = values
 	}
 	u.RawQuery = q.Encode()
 	ctx, cancel := context.WithTimeout(ctx, pushDial)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{HTTPClient: c.Caller().Long()})
+	conn, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{HTTPClient: p.call.Long()})
 	if err != nil && resp != nil {
 		return nil, fmt.Errorf("status %d instead of a WebSocket", resp.StatusCode)
 	}
@@ -128,29 +148,15 @@ func (c *Client) dial(ctx context.Context, at string) (*websocket.Conn, error) {
 	return conn, err
 }
 
-// next reads the name of the next event.
-func next(ctx context.Context, conn *websocket.Conn) (string, error) {
+// next reads the next event.
+func next(ctx context.Context, conn *websocket.Conn) (*event, error) {
 	ctx, cancel := context.WithTimeout(ctx, pushSilence)
 	defer cancel()
 	_, frame, err := conn.Read(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var event string
-	err = phpjson.Decode(frame, func(it *jsoniter.Iterator) {
-		phpjson.Object(it, func(name string) bool {
-			if name == "event" {
-				event = phpjson.Text(it)
-			} else {
-				it.Skip()
-			}
-			return true
-		})
-	})
-	if err != nil {
-		return "", fmt.Errorf("event: %w", err)
-	}
-	return event, nil
+	return parseEvent(frame)
 }
 
 var _ panel.Watcher = (*Client)(nil)

@@ -20,14 +20,18 @@ const pathV2 = "/api/v2/server/"
 // Client is one node of an XBoard. It implements panel.Client.
 type Client struct {
 	*uniproxy.Client
-	say func(level slog.Level, format string, args ...any)
+	say     func(level slog.Level, format string, args ...any)
+	machine bool // the node is a machine's: the panel has version 2
 }
 
 // Kind is the panel type "xboard".
 func Kind() panel.Kind {
-	return panel.Kind{New: func(env panel.Env, o *option.Panel, node *option.PanelNode) (panel.Client, error) {
-		return New(env, o, node)
-	}}
+	return panel.Kind{
+		New: func(env panel.Env, o *option.Panel, node *option.PanelNode) (panel.Client, error) {
+			return New(env, o, node)
+		},
+		Machine: func(env panel.Env, o *option.Panel) (panel.Machine, error) { return NewMachine(env, o) },
+	}
 }
 
 // New makes the client of one node. It does not use the network.
@@ -36,11 +40,14 @@ func New(env panel.Env, o *option.Panel, node *option.PanelNode) (*Client, error
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{Client: base, say: env.Say}
-	switch o.APIVersion {
-	case 0, 2:
+	c := &Client{Client: base, say: env.Say, machine: o.MachineID != 0}
+	switch {
+	case o.APIVersion == 0, o.APIVersion == 2:
 		c.use(pathV2)
-	case 1:
+		if c.machine {
+			c.Query.Set("machine_id", fmt.Sprint(o.MachineID))
+		}
+	case o.APIVersion == 1 && !c.machine:
 		c.use(uniproxy.PathV1)
 	default:
 		return nil, fmt.Errorf("api_version: is %d, must be 1 or 2", o.APIVersion)
@@ -61,7 +68,7 @@ func (c *Client) use(path string) {
 // client use version 1 from then on, if that is there.
 func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	node, err := c.Client.Node(ctx)
-	if c.Path == pathV2 && !c.Proven() && panel.StatusOf(err) == http.StatusNotFound {
+	if c.Path == pathV2 && !c.machine && !c.Proven() && panel.StatusOf(err) == http.StatusNotFound {
 		return c.nodeV1(ctx, err)
 	}
 	return node, err
@@ -87,7 +94,17 @@ func (c *Client) ReportStatus(ctx context.Context, s machine.State) error {
 	return c.PostStatus(ctx, s)
 }
 
+// Report implements panel.Merger: version 2 takes everything in one call.
+func (c *Client) Report(ctx context.Context, r *panel.Report) error {
+	if c.Path != pathV2 {
+		return panel.ErrSeparate
+	}
+	return c.PostReport(ctx, r)
+}
+
 var (
 	_ panel.Client         = (*Client)(nil)
+	_ panel.Merger         = (*Client)(nil)
+	_ panel.DeltaReader    = (*Client)(nil)
 	_ panel.StatusReporter = (*Client)(nil)
 )

@@ -214,13 +214,13 @@ func TestDevices(t *testing.T) {
 // TestWatch: events wake the node, pings are answered, a panel that does not push says so.
 func TestWatch(t *testing.T) {
 	w := newWorld(t, 2)
-	if err := w.Watch(ctxOf(t), func() {}); !errors.Is(err, panel.ErrNoPush) {
+	if err := w.Watch(ctxOf(t), func(panel.News) {}); !errors.Is(err, panel.ErrNoPush) {
 		t.Errorf("err = %v, want no push", err)
 	}
 	w.panel.EnablePush(w.panel.URL)
 	ctx, cancel := context.WithCancel(ctxOf(t))
 	woken, ended := make(chan struct{}, 10), make(chan error, 1)
-	go func() { ended <- w.Watch(ctx, func() { woken <- struct{}{} }) }()
+	go func() { ended <- w.Watch(ctx, func(panel.News) { woken <- struct{}{} }) }()
 	<-woken // at once: something may have been missed
 	for _, event := range []string{"ping", "sync.users", "something.new", "sync.config"} {
 		w.panel.Tell(event)
@@ -238,7 +238,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%d pongs, woken %d times too often", w.panel.Pongs(), len(woken))
 	}
 	w.panel.Down()
-	if err := w.Watch(ctxOf(t), func() {}); err == nil || strings.Contains(err.Error(), "secret-token") {
+	if err := w.Watch(ctxOf(t), func(panel.News) {}); err == nil || strings.Contains(err.Error(), "secret-token") {
 		t.Errorf("err = %v", err)
 	}
 }
