@@ -67,6 +67,7 @@ type secured struct {
 	at     netip.AddrPort
 	conns  *atomic.Int32 // that began
 	hangUp func()        // ends the connections that are open
+	wait   func()        // until the first connection has ended
 }
 
 // secureServer serves handle by scheme on loopback until the test ends.
@@ -82,20 +83,35 @@ func secureServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Ha
 // counted notes the connections that it accepts.
 type counted struct {
 	net.Listener
-	n    atomic.Int32
-	mu   sync.Mutex
-	open []net.Conn
+	n     atomic.Int32
+	ended chan struct{} // the first
+	mu    sync.Mutex
+	open  []net.Conn
 }
 
 func (c *counted) Accept() (net.Conn, error) {
 	conn, err := c.Listener.Accept()
 	if err == nil {
-		c.n.Add(1)
+		if c.n.Add(1) == 1 {
+			conn = &farewell{Conn: conn, ended: c.ended}
+		}
 		c.mu.Lock()
 		c.open = append(c.open, conn)
 		c.mu.Unlock()
 	}
 	return conn, err
+}
+
+// farewell tells when it is closed, which servers do once the client has.
+type farewell struct {
+	net.Conn
+	once  sync.Once
+	ended chan struct{}
+}
+
+func (f *farewell) Close() error {
+	f.once.Do(func() { close(f.ended) })
+	return f.Conn.Close()
 }
 
 func (c *counted) hangUp() {
@@ -113,7 +129,8 @@ func streamServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Ha
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &counted{Listener: raw}
+	l := &counted{Listener: raw, ended: make(chan struct{})}
+	wait := func() { <-l.ended }
 	at := raw.Addr().(*net.TCPAddr).AddrPort()
 	ended := make(chan error, 1)
 	if scheme == "tls" {
@@ -127,7 +144,7 @@ func streamServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Ha
 			l.hangUp()
 			<-ended
 		})
-		return secured{at, &l.n, l.hangUp}
+		return secured{at, &l.n, l.hangUp, wait}
 	}
 	s := &http.Server{Handler: httpHandler(handle), TLSConfig: secure, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { ended <- s.ServeTLS(l, "", "") }()
@@ -135,7 +152,7 @@ func streamServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Ha
 		_ = s.Close()
 		<-ended
 	})
-	return secured{at, &l.n, l.hangUp}
+	return secured{at, &l.n, l.hangUp, wait}
 }
 
 func quicServer(t testing.TB, scheme string, secure *tls.Config, handle dns.HandlerFunc) secured {
@@ -151,6 +168,7 @@ func quicServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Hand
 	var n atomic.Int32
 	var mu sync.Mutex
 	var open []*quic.Conn
+	first := make(chan *quic.Conn, 1)
 	pages := &http3.Server{Handler: httpHandler(handle)}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -159,7 +177,9 @@ func quicServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Hand
 			if err != nil {
 				return
 			}
-			n.Add(1)
+			if n.Add(1) == 1 {
+				first <- conn
+			}
 			mu.Lock()
 			open = append(open, conn)
 			mu.Unlock()
@@ -186,7 +206,8 @@ func quicServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Hand
 		_ = pages.Close()
 		wg.Wait()
 	})
-	return secured{l.Addr().(*net.UDPAddr).AddrPort(), &n, hangUp}
+	wait := func() { <-(<-first).Context().Done() }
+	return secured{l.Addr().(*net.UDPAddr).AddrPort(), &n, hangUp, wait}
 }
 
 func serveDoQ(conn *quic.Conn, handle dns.HandlerFunc) {
@@ -481,6 +502,47 @@ func BenchmarkLookup(b *testing.B) {
 				if _, err := s.Lookup(b.Context(), "a.example", false); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// TestSecureIdle: a connection without queries ends by itself, and leaves no socket and no goroutine.
+func TestSecureIdle(t *testing.T) {
+	for _, scheme := range schemes() {
+		t.Run(scheme, func(t *testing.T) {
+			secure, roots := authority(t, "127.0.0.1")
+			gone := make(chan struct{})
+			server := secureServer(t, scheme, secure, zone(t, "a.example. 120 IN A 192.0.2.1"))
+			s := secureClient(t, scheme, server, roots)
+			const idle = 100 * time.Millisecond
+			switch s := s.(type) {
+			case *tcp:
+				s.idle = idle
+			case *https:
+				s.pool.IdleConnTimeout = idle
+			case *doq:
+				s.quic.MaxIdleTimeout = idle
+			case *h3:
+				s.quic.MaxIdleTimeout = idle
+			}
+			if _, err := s.Lookup(t.Context(), "a.example", false); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				defer close(gone)
+				server.wait() // until the client has left
+			}()
+			select {
+			case <-gone:
+			case <-time.After(time.Minute):
+				t.Fatal("the connection is still open")
+			}
+			if _, err := s.Lookup(t.Context(), "a.example", false); err != nil {
+				t.Errorf("the next query: %v", err)
+			}
+			if n := server.conns.Load(); n != 2 {
+				t.Errorf("%d connections, want 2", n)
 			}
 		})
 	}
