@@ -47,6 +47,8 @@ type inbound struct {
 	users []*adapter.User
 	swaps int
 	fail  error
+
+	routing panel.Routing // in force when it began
 }
 
 func newHost() *host {
@@ -59,7 +61,7 @@ func (h *host) Replace(in option.Inbound, users []*adapter.User) (adapter.UserMa
 	if err := h.refuse[in.Tag]; err != nil {
 		return nil, err
 	}
-	i := &inbound{h: h, opts: in, users: slices.Clone(users)}
+	i := &inbound{h: h, opts: in, users: slices.Clone(users), routing: h.routing[in.Tag]}
 	h.inbounds[in.Tag] = i
 	h.replaced[in.Tag]++
 	return i, nil

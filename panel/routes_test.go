@@ -49,21 +49,26 @@ func TestRouting(t *testing.T) {
 			{ID: 7, Lines: []string{"b.org"}, Outbound: "nf-2"},
 			{ID: 8, Lines: []string{"c.org"}, Outbound: "hk"},
 		}, &Rule{ID: 9, Outbound: "route-9"}, nil, "nf nf-2 route-9", ""},
-		{"what cannot be served", Node{Routes: []Route{
-			{ID: 1, Action: "route", Match: []string{"a.org"}, Value: broken},
-			{ID: 2, Action: "route", Match: []string{"b.org"}},
-			{ID: 3, Action: "route", Match: nil, Value: nf},
-			{ID: 4, Action: "default_out", Value: `{"protocol":`},
-			{ID: 5, Action: "default_out", Value: nf},
-			{ID: 6, Action: "dance", Match: []string{"x"}},
-		}}, []Rule{
-			{ID: 1, Lines: []string{"a.org"}, Broken: `outbound "wg": protocol is "wireguard", must be freedom, blackhole, socks, http, shadowsocks, trojan, vmess or vless`},
-			{ID: 2, Lines: []string{"b.org"}, Broken: "action_value names no outbound"},
-		}, &Rule{ID: 4, Broken: `outbound "": is no object of JSON`}, nil, "",
+		{
+			"what cannot be served",
+			Node{Routes: []Route{
+				{ID: 1, Action: "route", Match: []string{"a.org"}, Value: broken},
+				{ID: 2, Action: "route", Match: []string{"b.org"}},
+				{ID: 3, Action: "route", Match: nil, Value: nf},
+				{ID: 4, Action: "default_out", Value: `{"protocol":`},
+				{ID: 5, Action: "default_out", Value: nf},
+				{ID: 6, Action: "dance", Match: []string{"x"}},
+			}},
+			[]Rule{
+				{ID: 1, Lines: []string{"a.org"}, Broken: `outbound "wg": protocol is "wireguard", must be freedom, blackhole, socks, http, shadowsocks, trojan, vmess or vless`},
+				{ID: 2, Lines: []string{"b.org"}, Broken: "action_value names no outbound"},
+			},
+			&Rule{ID: 4, Broken: `outbound "": is no object of JSON`}, nil, "",
 			`route 1 (route): outbound "wg": protocol is "wireguard", must be freedom, blackhole, socks, http, shadowsocks, trojan, vmess or vless; what it matches is closed|` +
 				`route 2 (route): action_value names no outbound; what it matches is closed|route 3 (route): has no match and is ignored|` +
 				`route 4 (default_out): outbound "": is no object of JSON; what it matches is closed|route 5 (default_out): route 4 is one too, which is used|` +
-				`route 6 (dance): not served by this version, ignored`},
+				`route 6 (dance): not served by this version, ignored`,
+		},
 		{"dns", Node{Routes: []Route{
 			{ID: 1, Action: "dns", Match: []string{"domain:netflix.com", "geosite:disney"}, Value: "1.1.1.1"},
 			{ID: 2, Action: "dns", Match: []string{}, Value: "8.8.8.8, tls://1.1.1.1"},

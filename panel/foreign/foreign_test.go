@@ -110,6 +110,14 @@ func TestOutbound(t *testing.T) {
 				Carrier: option.Carrier{Transport: &option.Transport{Type: "tcp_http_header", Path: "/", Method: "GET", Paths: option.Listable[string]{"/a", "/b"}, Host: option.Listable[string]{"c.test"}, Headers: map[string]option.Listable[string]{"User-Agent": {"x"}}}},
 			}},
 		},
+		{
+			"sing-box socks", `{"type":"socks","tag":"s","server":"1.2.3.4","server_port":1080,"version":"5"}`,
+			option.Outbound{Type: "socks", Tag: "s", Options: &option.SocksOutbound{Remote: remoteOf("1.2.3.4", 1080), Version: "5"}},
+		},
+		{
+			"sing-box trojan", `{"type":"trojan","server":"h.test","server_port":443,"password":"p","tls":{"enabled":true,"server_name":"x.test"}}`,
+			option.Outbound{Type: "trojan", Options: &option.TrojanOutbound{Remote: remoteOf("h.test", 443), Password: "p", Carrier: option.Carrier{TLS: tlsOf(option.ClientTLS{ServerName: "x.test"})}}},
+		},
 		{"sing-box direct", `{"type":"direct","tag":"d"}`, option.Outbound{Type: "direct", Tag: "d", Options: &option.Direct{Dial: timeout}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

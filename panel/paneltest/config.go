@@ -1,6 +1,9 @@
 package paneltest
 
-import "net/http"
+import (
+	"encoding/json"
+	"net/http"
+)
 
 // configLocked answers config. The order of the members is the panel's.
 func (p *Panel) configLocked(n *node) *answer {
@@ -47,6 +50,17 @@ type baseConfig struct {
 	Pull int `json:"pull_interval"`
 }
 
+// routing is where connections go, left out as far as it says nothing.
+type routing struct {
+	Routes          []Route           `json:"routes,omitempty"`
+	CustomOutbounds []json.RawMessage `json:"custom_outbounds,omitempty"`
+	CustomRoutes    []json.RawMessage `json:"custom_routes,omitempty"`
+}
+
+func (row *Node) routing() routing {
+	return routing{row.Routes, row.CustomOutbounds, row.CustomRoutes}
+}
+
 // head is what every config answer starts with.
 type head struct {
 	Protocol        string  `json:"protocol"`
@@ -63,8 +77,8 @@ type vlessConfig struct {
 	Decryption  *string    `json:"decryption"`
 	TLSSettings any        `json:"tls_settings"`
 	Multiplex   *multiplex `json:"multiplex"`
-	Routes      []Route    `json:"routes,omitempty"`
-	Base        baseConfig `json:"base_config"`
+	routing
+	Base baseConfig `json:"base_config"`
 }
 
 type vmessConfig struct {
@@ -72,8 +86,8 @@ type vmessConfig struct {
 	TLS         int        `json:"tls"`
 	TLSSettings any        `json:"tls_settings"`
 	Multiplex   *multiplex `json:"multiplex"`
-	Routes      []Route    `json:"routes,omitempty"`
-	Base        baseConfig `json:"base_config"`
+	routing
+	Base baseConfig `json:"base_config"`
 }
 
 type trojanConfig struct {
@@ -83,24 +97,24 @@ type trojanConfig struct {
 	Multiplex   *multiplex `json:"multiplex"`
 	TLS         int        `json:"tls"`
 	TLSSettings any        `json:"tls_settings"`
-	Routes      []Route    `json:"routes,omitempty"`
-	Base        baseConfig `json:"base_config"`
+	routing
+	Base baseConfig `json:"base_config"`
 }
 
 type shadowsocksConfig struct {
 	head
-	Cipher     string     `json:"cipher"`
-	Plugin     *string    `json:"plugin"`
-	PluginOpts *string    `json:"plugin_opts"`
-	ServerKey  *string    `json:"server_key"`
-	Routes     []Route    `json:"routes,omitempty"`
-	Base       baseConfig `json:"base_config"`
+	Cipher     string  `json:"cipher"`
+	Plugin     *string `json:"plugin"`
+	PluginOpts *string `json:"plugin_opts"`
+	ServerKey  *string `json:"server_key"`
+	routing
+	Base baseConfig `json:"base_config"`
 }
 
 // shadowsocksOf is the answer about a row of Shadowsocks, which has no network.
 func shadowsocksOf(row *Node, h head, base baseConfig) shadowsocksConfig {
 	h.Network, h.NetworkSettings = nil, nil
-	c := shadowsocksConfig{head: h, Cipher: row.Cipher, Routes: row.Routes, Base: base}
+	c := shadowsocksConfig{head: h, Cipher: row.Cipher, routing: row.routing(), Base: base}
 	if row.ServerKey != "" {
 		c.ServerKey = &row.ServerKey
 	}
@@ -120,6 +134,12 @@ func quicOrAnyTLS(row *Node, tls any, base baseConfig) map[string]any {
 	}
 	if len(row.Routes) > 0 {
 		o["routes"] = row.Routes
+	}
+	if len(row.CustomOutbounds) > 0 {
+		o["custom_outbounds"] = row.CustomOutbounds
+	}
+	if len(row.CustomRoutes) > 0 {
+		o["custom_routes"] = row.CustomRoutes
 	}
 	if row.Protocol == "anytls" {
 		o["padding_scheme"] = row.Padding
@@ -204,9 +224,9 @@ func configOf(row *Node) any {
 	case "hysteria2", "anytls":
 		return quicOrAnyTLS(row, tls, base)
 	case "vmess":
-		return vmessConfig{head: h, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
+		return vmessConfig{head: h, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, routing: row.routing(), Base: base}
 	case "trojan":
-		return trojanConfig{head: h, Host: row.ServerName, ServerName: row.ServerName, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
+		return trojanConfig{head: h, Host: row.ServerName, ServerName: row.ServerName, TLS: row.TLS, TLSSettings: tls, Multiplex: mux, routing: row.routing(), Base: base}
 	}
-	return vlessConfig{head: h, TLS: row.TLS, Flow: &row.Flow, TLSSettings: tls, Multiplex: mux, Routes: row.Routes, Base: base}
+	return vlessConfig{head: h, TLS: row.TLS, Flow: &row.Flow, TLSSettings: tls, Multiplex: mux, routing: row.routing(), Base: base}
 }

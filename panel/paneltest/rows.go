@@ -1,6 +1,9 @@
 package paneltest
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // User is one row of the panel's user table.
 type User struct {
@@ -53,7 +56,10 @@ type Node struct {
 	Dest       string // the handshake's target; empty, and on XBoard: ServerName
 	DestPort   string // empty: 443
 
-	Routes  []Route
+	Routes          []Route
+	CustomOutbounds []json.RawMessage // XBoard since 2026-03: whatever an administrator entered
+	CustomRoutes    []json.RawMessage
+
 	AlterID int    // vmess of an old SSPanel
 	MuOnly  int    // SSPanel, sort 0
 	Closed  string // SSPanel: why the node has no users, in the panel's words
