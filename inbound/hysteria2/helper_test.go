@@ -28,6 +28,7 @@ import (
 	"heki/internal/protocol/hysteria2"
 	"heki/option"
 	"heki/transport/tcp"
+	tlsserver "heki/transport/tls"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -108,11 +109,17 @@ func start(t testing.TB, o option.Hysteria2, n int) *Inbound {
 
 func startOn(t testing.TB, pool *Pool, o option.Hysteria2, n int) *Inbound {
 	t.Helper()
+	return startFrom(t, pool, o, n, nil)
+}
+
+// startFrom has the certificates of a source.
+func startFrom(t testing.TB, pool *Pool, o option.Hysteria2, n int, source tlsserver.Source) *Inbound {
+	t.Helper()
 	o.Listen.Listen = option.Listable[string]{"127.0.0.1"}
 	if o.TLS == nil {
 		o.TLS = certificate(t)
 	}
-	built, err := New(inbound.Env{Router: new(router), Listeners: new(tcp.Pool), Log: slog.New(slog.DiscardHandler)}, "in", &o, pool)
+	built, err := New(inbound.Env{Router: new(router), Listeners: new(tcp.Pool), Certificates: source, Log: slog.New(slog.DiscardHandler)}, "in", &o, pool)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package acme
 
 import (
 	"errors"
+	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -17,8 +19,12 @@ func Redact(err error, env map[string]string) error {
 	text := err.Error()
 	clean := text
 	for _, value := range env {
-		if len(value) >= shortestSecret {
-			clean = strings.ReplaceAll(clean, value, "***")
+		if len(value) < shortestSecret {
+			continue
+		}
+		quoted := strconv.Quote(value)
+		for _, form := range []string{value, quoted[1 : len(quoted)-1], url.QueryEscape(value), url.PathEscape(value)} {
+			clean = strings.ReplaceAll(clean, form, "***")
 		}
 	}
 	if clean == text {

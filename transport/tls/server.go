@@ -138,6 +138,10 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	l := &lower{Conn: conn}
 	c := tls.Server(l, s.config)
 	err := apart(func() error { return c.HandshakeContext(ctx) })
+	if err == nil && c.ConnectionState().NegotiatedProtocol == challengeProtocol {
+		_ = c.Close()
+		return nil, ErrChallenge
+	}
 	if err == nil {
 		return newConn(c, l, connLayout.of(unsafe.Pointer(c))), nil
 	}

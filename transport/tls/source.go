@@ -27,7 +27,7 @@ type Certificate interface {
 	Current() *tls.Certificate
 }
 
-// ErrNoCertificate: the certificate is still to come.
+// ErrNoCertificate says that the certificate is still to come.
 var ErrNoCertificate = errors.New("there is no certificate yet")
 
 // ErrChallenge says that an authority looked whose the domain is. It got its answer.

@@ -2,7 +2,7 @@ package provider
 
 import (
 	"github.com/go-acme/lego/v4/providers/dns/infomaniak"
-	"github.com/go-acme/lego/v4/providers/dns/internetbs"
+	"github.com/go-acme/lego/v4/providers/dns/internetbs" //nolint:misspell // a name
 	"github.com/go-acme/lego/v4/providers/dns/ionos"
 	"github.com/go-acme/lego/v4/providers/dns/ionoscloud"
 	"github.com/go-acme/lego/v4/providers/dns/ipv64"
@@ -87,7 +87,7 @@ import (
 func fromIToZ() map[string]maker {
 	return map[string]maker{
 		"infomaniak":       from(infomaniak.NewDNSProvider),
-		"internetbs":       from(internetbs.NewDNSProvider),
+		"internetbs":       from(internetbs.NewDNSProvider), //nolint:misspell // a name
 		"ionos":            from(ionos.NewDNSProvider),
 		"ionoscloud":       from(ionoscloud.NewDNSProvider),
 		"ipv64":            from(ipv64.NewDNSProvider),
