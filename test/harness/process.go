@@ -243,12 +243,13 @@ func (p *Process) WaitUDP(t testing.TB, port uint16) {
 	})
 }
 
-// WaitInbound waits until an inbound listens.
+// WaitInbound waits until an inbound listens, on both networks where it has both.
 func (p *Process) WaitInbound(t testing.TB, protocol string, port uint16) {
 	t.Helper()
-	if protocol == "hysteria2" {
-		p.WaitUDP(t, port)
-		return
+	if protocol != "hysteria2" {
+		p.WaitPort(t, Address(port))
 	}
-	p.WaitPort(t, Address(port))
+	if protocol == "hysteria2" || protocol == "shadowsocks" {
+		p.WaitUDP(t, port)
+	}
 }

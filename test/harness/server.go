@@ -130,11 +130,14 @@ func StartServer(t testing.TB, inbounds ...JSON) *Process {
 	p := Run(t, UnderTest(), WriteConfig(t, config))
 	for _, in := range inbounds {
 		port := in["listen_port"].(uint16)
-		if in["network"] == "udp" {
+		switch in["network"] {
+		case "udp":
 			p.WaitUDP(t, port)
-			continue
+		case "tcp":
+			p.WaitPort(t, Address(port))
+		default:
+			p.WaitInbound(t, in["type"].(string), port)
 		}
-		p.WaitInbound(t, in["type"].(string), port)
 	}
 	return p
 }
