@@ -125,8 +125,12 @@ func TestSetRouting(t *testing.T) {
 		}
 	}
 	for _, tt := range [][3]string{
-		{"a", "x.test:1", "x/a"}, {"b", "x.test:1", "x/b"}, {"a", "direct.test:1", "direct/"}, {"b", "other.test:1", "y/b"},
-		{"a", "block.test:1", "denied by panel rule 2: domain:block.test"}, {"c", "x.test:1", "direct/"},
+		{"a", "x.test:1", "x/a"},
+		{"b", "x.test:1", "x/b"},
+		{"a", "direct.test:1", "direct/"},
+		{"b", "other.test:1", "y/b"},
+		{"a", "block.test:1", "denied by panel rule 2: domain:block.test"},
+		{"c", "x.test:1", "direct/"},
 	} {
 		if got := h.via(t, tt[0], tt[1]); got != tt[2] {
 			t.Errorf("node %s, %s: %s, want %s", tt[0], tt[1], got, tt[2])
