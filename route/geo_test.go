@@ -93,4 +93,19 @@ func TestGeo(t *testing.T) {
 	goes("8.8.8.8:80", "a.new.test", "hk")
 	goes("8.8.8.8:80", "www.netflix.com", "direct")
 	goes("8.8.8.8:80", "ads.doubleclick.net", "") // its list is gone; the last good one holds
+
+	// The list that the panel's rule lacked is there now.
+	goes("8.8.8.8:80", "late.test", "direct")
+	if err := os.WriteFile(filepath.Join(dir, "geosite.dat"), []byte("\x0a\x17\x0a\x06NETFLX\x12\x0d\x08\x02\x12\x09late.test"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files.Use(files.Places())
+	if err := r.RetryPanelRules(); err != nil {
+		t.Error(err)
+	}
+	goes("8.8.8.8:80", "late.test", "")
+	goes("91.108.4.1:80", "x.test", "")
+	if err := r.RetryPanelRules(); err != nil || len(r.partial) != 0 {
+		t.Errorf("nothing is left to try again: %v, %v", err, r.partial)
+	}
 }

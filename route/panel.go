@@ -2,6 +2,9 @@ package route
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 
 	"heki/adapter"
 	"heki/route/rule"
@@ -18,10 +21,37 @@ type PanelRule struct {
 	Broken   string           // why nothing can be routed by it: it blocks instead
 }
 
+// panelRules are what a panel gave for one node and could not be compiled whole.
+type panelRules struct {
+	list  []PanelRule
+	final *PanelRule
+}
+
 // SetPanelRules replaces the rules that a panel gave for one node, and what takes the place of route.final
 // for it; nil leaves that to the configuration. Bad lines are left out and reported; the good ones are in
-// force. Former outbounds of the node may be closed once it returns.
+// force. Former outbounds of the node may be closed once it returns. list is kept.
 func (r *Router) SetPanelRules(tag string, list []PanelRule, final *PanelRule) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.setPanelRulesLocked(tag, list, final)
+}
+
+// RetryPanelRules compiles once more the rules of nodes of which lines had to be left out: the geo file of
+// such a line may be there by now. It reports what is still left out.
+func (r *Router) RetryPanelRules() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for _, tag := range slices.Sorted(maps.Keys(r.partial)) {
+		p := r.partial[tag]
+		if err := r.setPanelRulesLocked(tag, p.list, p.final); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", tag, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Router) setPanelRulesLocked(tag string, list []PanelRule, final *PanelRule) error {
 	var rules []rule.PanelRule
 	var errs []error
 	for i := range list {
@@ -36,12 +66,19 @@ func (r *Router) SetPanelRules(tag string, list []PanelRule, final *PanelRule) e
 		to := final.to()
 		last = &to
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	next := *r.state.Load() // a new state tells packet sessions to ask again
 	next.table.SetPanel(tag, rules, last)
 	r.state.Store(&next)
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err == nil {
+		delete(r.partial, tag)
+		return nil
+	}
+	if r.partial == nil {
+		r.partial = make(map[string]panelRules)
+	}
+	r.partial[tag] = panelRules{list, final}
+	return err
 }
 
 // HasOutbound says whether the configuration has an outbound of that tag now.

@@ -39,6 +39,7 @@ type Router struct {
 	hit      func(md *adapter.Metadata, id int64) // nil: nobody is told
 	state    atomic.Pointer[state]
 	mu       sync.Mutex // one change of state at a time
+	partial  map[string]panelRules
 }
 
 // state is what one configuration decides with. It is replaced whole.

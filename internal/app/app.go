@@ -172,6 +172,9 @@ func (a *App) Reload(o *option.Options) error {
 		a.geo.Use(geoPlaces(a.options))
 		return err
 	}
+	if err := a.router.RetryPanelRules(); err != nil {
+		a.log.Warn("lines of panels' rules are left out", "err", err)
+	}
 	errs := []error{a.reloadStatic(o)}
 	errs = append(errs, a.panels.Reload(o.Panels, o.Limits, o.Traffic))
 	a.options = o
