@@ -33,9 +33,13 @@ type Process struct {
 	err    error         // of Wait; read after exited
 }
 
-// Start runs a program and ends it when the test does. Its output is shown only if the test failed.
+// Start runs a program and ends it when the test does. Its output is shown only if the test failed. A
+// test's programs that are not ours run within Twice.
 func Start(t testing.TB, name, path string, args ...string) *Process {
 	t.Helper()
+	if _, once := t.(*testing.T); once && !strings.HasPrefix(name, Heki) && name != UnderTest() {
+		t.Fatalf("%s is not ours: it needs harness.Twice or harness.Cell", name)
+	}
 	p := &Process{Name: name, cmd: exec.Command(path, args...), exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.Env = append(append(os.Environ(), libraries(path)...), "GORACE=exitcode=66 halt_on_error=0")
