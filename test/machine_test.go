@@ -12,6 +12,10 @@ import (
 // both users, and the panel is told exactly what they moved.
 func TestMachine(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testMachine)
+}
+
+func testMachine(t testing.TB) {
 	const key = "the token of the machine"
 	f := newFleet(t, paneltest.New("the token of the test"), harness.JSON{"type": "xboard", "machine_id": 4})
 	f.panel.SetMachine(paneltest.Machine{ID: 4, Token: key})
@@ -35,7 +39,7 @@ func TestMachine(t *testing.T) {
 	client := harness.StartClient(t, harness.SingBox, harness.Road{}, 1, cert, f.lanes[harness.SingBox]...)
 	want := make(map[int]map[int]paneltest.Traffic)
 	for i, b := range f.bills {
-		t.Run(b.lane, func(t *testing.T) {
+		harness.Part(t, b.lane, func(t testing.TB) {
 			up, down := harness.Bill(t, client.Socks(b.lane), targets, int64(100_000+i))
 			if want[b.node] == nil {
 				want[b.node] = make(map[int]paneltest.Traffic)
@@ -44,12 +48,16 @@ func TestMachine(t *testing.T) {
 			want[b.node][b.user] = paneltest.Traffic{Up: sum.Up + up, Down: sum.Down + down}
 		})
 	}
+	if t.Failed() {
+		return
+	}
 	p.Stop()
 	if len(want) != 3 {
 		t.Fatalf("clients moved bytes on %d nodes, want 3", len(want))
 	}
 	for node, moved := range want {
 		if got := f.panel.TrafficOf(node); !maps.Equal(got, moved) {
+			harness.Unforgivable(t)
 			t.Errorf("node %d: the panel was told %v, want %v", node, got, moved)
 		}
 	}
