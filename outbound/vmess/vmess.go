@@ -4,6 +4,7 @@ package vmess
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -127,7 +128,7 @@ func (o *Outbound) open(ctx context.Context, command vmess.Command, dst M.Socksa
 		return nil, err
 	}
 	session, request := o.client.Request(command, dst, o.env.Time().Unix(), rand.Reader)
-	c := &conn{Conn: vmess.NewClientConn(netio.NewConn(inner), session, request, netio.Pool{})}
+	c := &conn{Conn: vmess.NewClientConn(netio.NewConn(inner), session, request, netio.Pool{}), inner: inner}
 	c.timer = remote.Soon(c.Flush)
 	return c, nil
 }
@@ -135,7 +136,21 @@ func (o *Outbound) open(ctx context.Context, command vmess.Command, dst M.Socksa
 // conn sends its request with the first payload, or alone when none comes soon.
 type conn struct {
 	*vmess.Conn
+	inner net.Conn
 	timer *time.Timer
+}
+
+// CloseWrite ends the writing side. The error is errors.ErrUnsupported when the stream to the server has no
+// half-close: the empty chunk alone means nothing to sing-box, which would wait for more until the
+// connection is idle for long.
+func (c *conn) CloseWrite() error {
+	if err := c.Conn.CloseWrite(); err != nil {
+		return err
+	}
+	if err := netio.CloseWrite(c.inner); errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 // Close ends the waiting and closes the stream.

@@ -2,6 +2,7 @@ package vmess
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -116,6 +117,28 @@ func TestStream(t *testing.T) {
 				t.Errorf("end: %v", err)
 			}
 		})
+	}
+}
+
+// Where the stream has no half-close, whoever relays learns that the server may not know of the end.
+func TestNoHalfClose(t *testing.T) {
+	read := make(chan string, 1)
+	near, far := net.Pipe()
+	defer far.Close()
+	go func() {
+		b, _ := io.ReadAll(far)
+		read <- string(b)
+	}()
+	s, request := newOutbound(t, option.VMessOutbound{Remote: outboundtest.Refused(t)}).client.Request(vmess.CommandTCP, destination(1), 1, rand.Reader)
+	c := &conn{Conn: vmess.NewClientConn(netio.NewConn(near), s, request, nil), inner: near, timer: time.NewTimer(0)}
+	if err := netio.CloseWrite(c); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("err = %v, want one that says that there is none", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := <-read; len(got) <= len(request) || got[:len(request)] != string(request) {
+		t.Errorf("%d bytes were sent, want the request and the empty chunk", len(got))
 	}
 }
 
