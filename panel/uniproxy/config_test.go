@@ -2,6 +2,7 @@ package uniproxy
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,24 @@ func TestParseNode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestParseCustom: what an administrator entered comes as objects, or as texts that hold them.
+func TestParseCustom(t *testing.T) {
+	const head = `{"protocol":"vless","server_port":443,"network":"tcp","tls":0,`
+	for in, want := range map[string][2][]string{
+		`"custom_outbounds":[{"tag":"a","n":1},{"tag":"b"}],"custom_routes":[{"outbound":"a"}]`: {{`{"tag":"a","n":1}`, `{"tag":"b"}`}, {`{"outbound":"a"}`}},
+		`"custom_outbounds":"[{\"tag\":\"a\"}]","custom_routes":["{\"outbound\":\"a\"}",null]`:  {{`[{"tag":"a"}]`}, {`{"outbound":"a"}`}},
+		`"custom_outbounds":[],"custom_routes":null`:                                            {},
+		`"custom_outbounds":{"0":{"tag":"a"}}`:                                                  {{`{"tag":"a"}`}},
+	} {
+		n, err := ParseNode([]byte(head+in+tail), "")
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+		} else if !slices.Equal(n.CustomOutbounds, want[0]) || !slices.Equal(n.CustomRoutes, want[1]) {
+			t.Errorf("%s: got %q and %q", in, n.CustomOutbounds, n.CustomRoutes)
+		}
 	}
 }
 
