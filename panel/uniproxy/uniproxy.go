@@ -61,6 +61,7 @@ type Client struct {
 	config   webapi.Validator
 	users    webapi.Validator
 	noCount  bool               // a panel without alivelist
+	counts   map[int64]int      // of a panel that counts in the users' rows instead; nil: it does not
 	noStatus bool               // a panel without status
 	apart    bool               // a panel that takes no merged reports
 	misfit   bool               // it refused one, which may have had other reasons
@@ -117,10 +118,12 @@ func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 	if err != nil {
 		return nil, c.judge(err)
 	}
-	accounts, skipped, err := ParseUsers(a.Body, c.flow)
+	p, err := parseUsers(a.Body, c.flow)
 	if err != nil {
 		return nil, Unusable(callUsers, a.Body, err)
 	}
+	accounts, skipped := p.accounts, p.skipped
+	c.counts = p.alive
 	if c.key > 0 {
 		var short int
 		if accounts, short = withKeys(accounts, c.key); short > 0 {
@@ -172,6 +175,9 @@ func (c *Client) judge(err error) error {
 func (c *Client) Devices(ctx context.Context) (map[int64]int, error) {
 	if c.NoAlive || c.noCount {
 		return nil, nil
+	}
+	if c.counts != nil {
+		return c.counts, nil
 	}
 	var fresh webapi.Validator // the answer has no validator
 	a, err := c.call.Get(ctx, callCount, c.Path+"alivelist", c.Query, &fresh)

@@ -21,12 +21,20 @@ const maxSkipped = 5
 // A user whose id is taken or whose uuid cannot be one is left out and named in skipped: one bad row
 // must not cut off everybody else.
 func ParseUsers(body []byte, flow string) (accounts []adapter.Account, skipped []string, err error) {
+	p, err := parseUsers(body, flow)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.accounts, p.skipped, nil
+}
+
+func parseUsers(body []byte, flow string) (*userParser, error) {
 	const perUser = 90 // bytes of a row with short numbers
 	p := &userParser{flow: flow}
 	p.accounts = make([]adapter.Account, 0, len(body)/perUser+1)
 	p.seen = make(map[int64]struct{}, cap(p.accounts))
 	found := false
-	err = phpjson.Decode(body, func(it *jsoniter.Iterator) {
+	err := phpjson.Decode(body, func(it *jsoniter.Iterator) {
 		phpjson.Object(it, func(name string) bool {
 			if name != "users" {
 				it.Skip()
@@ -39,14 +47,14 @@ func ParseUsers(body []byte, flow string) (accounts []adapter.Account, skipped [
 	})
 	switch {
 	case err != nil:
-		return nil, nil, err
+		return nil, err
 	case !found:
-		return nil, nil, fmt.Errorf("users is missing")
+		return nil, fmt.Errorf("users is missing")
 	}
 	if more := p.bad - len(p.skipped); more > 0 {
 		p.skipped = append(p.skipped, fmt.Sprintf("%d more", more))
 	}
-	return p.accounts, p.skipped, nil
+	return p, nil
 }
 
 type userParser struct {
@@ -56,6 +64,7 @@ type userParser struct {
 	rows     int
 	bad      int
 	skipped  []string
+	alive    map[int64]int // addresses over all nodes, where rows have them; nil: none has
 }
 
 // user reads one row.
@@ -67,6 +76,7 @@ func (p *userParser) user(it *jsoniter.Iterator) {
 		text  string
 		speed float64
 		limit int64
+		alive int64 = -1
 	)
 	phpjson.Object(it, func(name string) bool {
 		switch name {
@@ -78,6 +88,8 @@ func (p *userParser) user(it *jsoniter.Iterator) {
 			speed = named(it, "speed_limit", phpjson.Float)
 		case "device_limit":
 			limit = named(it, "device_limit", phpjson.Int)
+		case "alive_ip": // xiaov2board until August 2024, before it had alivelist
+			alive = named(it, "alive_ip", phpjson.Int)
 		default:
 			it.Skip()
 		}
@@ -106,6 +118,12 @@ func (p *userParser) user(it *jsoniter.Iterator) {
 		return
 	}
 	p.seen[id] = struct{}{}
+	if alive >= 0 {
+		if p.alive == nil {
+			p.alive = make(map[int64]int)
+		}
+		p.alive[id] = int(min(alive, 1<<30))
+	}
 	p.accounts = append(p.accounts, adapter.Account{
 		ID:         id,
 		Name:       strconv.FormatInt(id, 10),
