@@ -18,8 +18,9 @@ func TestTCPReuse(t *testing.T) {
 			seen[w.RemoteAddr().String()] = true
 			conns.Add(1)
 		}
+		last := hangUp.Load() // before the client, which has the answer, changes it
 		answer(w, q)
-		if hangUp.Load() {
+		if last {
 			_ = w.Close()
 		}
 	})
