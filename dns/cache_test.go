@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"heki/adapter"
@@ -61,7 +62,9 @@ func TestCacheDropsTheOldest(t *testing.T) {
 }
 
 // TestCacheUnderLoad runs under -race: names come, go and are asked for from all sides.
-func TestCacheUnderLoad(t *testing.T) {
+func TestCacheUnderLoad(t *testing.T) { synctest.Test(t, testCacheUnderLoad) }
+
+func testCacheUnderLoad(t *testing.T) {
 	f := &fake{handle: both(0)}
 	c := newTest(t, "ipv4_first", f)
 	var wg sync.WaitGroup
@@ -125,7 +128,9 @@ func BenchmarkHit(b *testing.B) {
 	})
 }
 
-func TestHitAllocs(t *testing.T) {
+func TestHitAllocs(t *testing.T) { synctest.Test(t, testHitAllocs) }
+
+func testHitAllocs(t *testing.T) {
 	f := &fake{handle: both(time.Hour)}
 	c := newTest(t, "ipv4_first", f)
 	defer mustClose(t, c)

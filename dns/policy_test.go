@@ -133,7 +133,9 @@ func TestPolicyStandIn(t *testing.T) {
 	})
 }
 
-func TestPolicyStrategy(t *testing.T) {
+func TestPolicyStrategy(t *testing.T) { synctest.Test(t, testPolicyStrategy) }
+
+func testPolicyStrategy(t *testing.T) {
 	const v4, v6 = "ipv4_only", "ipv6_first"
 	for _, tt := range []struct {
 		rule, server, all string

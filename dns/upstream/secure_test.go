@@ -238,7 +238,7 @@ func TestSecureIdle(t *testing.T) {
 			gone := make(chan struct{})
 			server := secureServer(t, scheme, secure, zone(t, "a.example. 120 IN A 192.0.2.1"))
 			s := secureClient(t, scheme, server, roots)
-			const idle = 100 * time.Millisecond
+			const idle = time.Second
 			switch s := s.(type) {
 			case *tcp:
 				s.idle = idle
