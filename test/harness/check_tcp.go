@@ -85,6 +85,10 @@ type Eager struct{ Way }
 // sing-box server the same is lost.
 type Hasty struct{ Way }
 
+// Mute is a way whose server does not tell the remote side that we closed, until the connection to it is idle
+// for long. Xray 26.3.27 is one with Shadowsocks 2022.
+type Mute struct{ Way }
+
 // CheckTCP moves size bytes each way, alone and at once, compares hashes, closes right after the last
 // byte, lets the remote side speak first and reaches a destination by name.
 func CheckTCP(t testing.TB, w Way, to *Targets, size int64) {
@@ -145,6 +149,9 @@ func checkClose(t testing.TB, w Way, to *Targets, size int64) {
 	}
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if _, mute := w.(Mute); mute {
+		return
 	}
 	_, hasty := w.(Hasty)
 	wantResult(t, to, id, size, hasty)
