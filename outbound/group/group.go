@@ -103,10 +103,15 @@ func (g *Group) ListenPacket(ctx context.Context, md *adapter.Metadata) (N.Packe
 	return conn, nil
 }
 
+var errNotJoined = errors.New("the group has no members")
+
 // try asks one member after the other, all that there are with failover, until one connects. Nothing of
 // the client's was sent before.
 func try[T any](ctx context.Context, g *Group, md *adapter.Metadata, dial func(adapter.Outbound, context.Context, *adapter.Metadata) (T, error)) (T, *member, error) {
 	var none T
+	if len(g.members) == 0 {
+		return none, nil, errNotJoined
+	}
 	var errs []error
 	start, tried := g.start(md), uint64(0)
 	for range g.members {

@@ -347,6 +347,10 @@ func TestUnknownMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c, err := out.Dial(t.Context(), user("u")); err == nil {
+		c.Close()
+		t.Error("dialled without members")
+	}
 	err = out.(*Group).Join(func(string) adapter.Outbound { return nil })
 	if err == nil || !strings.Contains(err.Error(), `"x"`) {
 		t.Errorf("err = %v, want one that names x", err)
