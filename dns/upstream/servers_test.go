@@ -134,7 +134,10 @@ func streamServer(t testing.TB, scheme string, secure *tls.Config, handle dns.Ha
 	if scheme == "tls" {
 		secure.NextProtos = []string{"dot"}
 		started := make(chan struct{})
-		s := &dns.Server{Listener: tls.NewListener(l, secure), Handler: handle, NotifyStartedFunc: func() { close(started) }}
+		s := &dns.Server{
+			Listener: tls.NewListener(l, secure), Handler: handle, NotifyStartedFunc: func() { close(started) },
+			ReadTimeout: time.Minute, WriteTimeout: time.Minute, // of 2 s, handshake included
+		}
 		go func() { ended <- s.ActivateAndServe() }()
 		<-started
 		t.Cleanup(func() {

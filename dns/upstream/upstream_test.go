@@ -38,6 +38,7 @@ func testServer(t *testing.T, handle dns.HandlerFunc) netip.AddrPort {
 	}
 	for _, s := range []*dns.Server{{Listener: stream, Handler: handle}, {PacketConn: packets, Handler: handle}} {
 		started, ended := make(chan struct{}), make(chan error, 1)
+		s.ReadTimeout, s.WriteTimeout = time.Minute, time.Minute // of 2 s
 		s.NotifyStartedFunc = func() { close(started) }
 		go func() { ended <- s.ActivateAndServe() }()
 		<-started
