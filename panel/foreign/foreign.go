@@ -53,12 +53,21 @@ func singBox(text string, o *object) (option.Outbound, error) {
 	return out, err
 }
 
-// Split returns the texts of the objects that text holds: of one object, or of a list of them.
+// Split returns the texts of the objects that text holds: of one object, or of a list of them, which with PHP may
+// be an object whose every member is one.
 func Split(text string) ([]string, error) {
 	var all []string
 	err := phpjson.Decode([]byte(text), func(it *jsoniter.Iterator) {
 		if it.WhatIsNext() == jsoniter.ObjectValue {
-			all = append(all, string(it.SkipAndReturnBytes()))
+			objects, list := true, []string(nil)
+			phpjson.Object(it, func(string) bool {
+				objects = objects && it.WhatIsNext() == jsoniter.ObjectValue
+				list = append(list, string(it.SkipAndReturnBytes()))
+				return true
+			})
+			if all = list; !objects || len(list) == 0 {
+				all = []string{text}
+			}
 			return
 		}
 		phpjson.List(it, func() { all = append(all, string(it.SkipAndReturnBytes())) })

@@ -241,6 +241,7 @@ func TestReadRule(t *testing.T) {
 func TestSplit(t *testing.T) {
 	for in, want := range map[string][]string{
 		`{"a":1}`: {`{"a":1}`}, `[{"a":1},{"b":2}]`: {`{"a":1}`, `{"b":2}`}, `[]`: nil, `null`: nil,
+		`{"0":{"a":1},"2":{"b":2}}`: {`{"a":1}`, `{"b":2}`}, `{"a":1,"b":{}}`: {`{"a":1,"b":{}}`}, `{}`: {`{}`},
 	} {
 		if got, err := Split(in); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, %v", in, got, err)

@@ -151,6 +151,9 @@ func value(it *jsoniter.Iterator) string {
 
 // objects reads a list of objects as their JSON. The list may be a text that holds it.
 func objects(it *jsoniter.Iterator) (all []string) {
+	if it.WhatIsNext() == jsoniter.ObjectValue { // one of them, or a list with holes
+		return []string{value(it)}
+	}
 	phpjson.List(it, func() {
 		if text := value(it); text != "" {
 			all = append(all, text)

@@ -152,7 +152,7 @@ func TestParseCustom(t *testing.T) {
 		`"custom_outbounds":[{"tag":"a","n":1},{"tag":"b"}],"custom_routes":[{"outbound":"a"}]`: {{`{"tag":"a","n":1}`, `{"tag":"b"}`}, {`{"outbound":"a"}`}},
 		`"custom_outbounds":"[{\"tag\":\"a\"}]","custom_routes":["{\"outbound\":\"a\"}",null]`:  {{`[{"tag":"a"}]`}, {`{"outbound":"a"}`}},
 		`"custom_outbounds":[],"custom_routes":null`:                                            {},
-		`"custom_outbounds":{"0":{"tag":"a"}}`:                                                  {{`{"tag":"a"}`}},
+		`"custom_outbounds":{"0":{"tag":"a"}}`:                                                  {{`{"0":{"tag":"a"}}`}},
 	} {
 		n, err := ParseNode([]byte(head+in+tail), "")
 		if err != nil {
