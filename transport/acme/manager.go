@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-acme/lego/v4/challenge"
 
@@ -177,9 +178,10 @@ type holder struct {
 	manager *Manager
 	request request
 
-	mu        sync.Mutex
+	order atomic.Pointer[order] // nil before Start
+
+	mu        sync.Mutex // of Start and Stop
 	listening []net.Addr
-	order     *order // nil before Start
 	stopped   bool
 }
 
@@ -187,12 +189,12 @@ type holder struct {
 func (h *holder) Start(listening []net.Addr) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.order != nil || h.stopped {
+	if h.order.Load() != nil || h.stopped {
 		return nil
 	}
 	h.listening = listening
 	o, err := h.manager.join(h)
-	h.order = o
+	h.order.Store(o)
 	return err
 }
 
@@ -200,21 +202,18 @@ func (h *holder) Start(listening []net.Addr) error {
 func (h *holder) Stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.order != nil && !h.stopped {
-		h.manager.leave(h, h.order)
+	if o := h.order.Load(); o != nil && !h.stopped {
+		h.manager.leave(h, o)
 	}
 	h.stopped = true
 }
 
 // Current implements tls.Certificate.
 func (h *holder) Current() *tls.Certificate {
-	h.mu.Lock()
-	o := h.order
-	h.mu.Unlock()
-	if o == nil {
-		return nil
+	if o := h.order.Load(); o != nil {
+		return o.current.Load()
 	}
-	return o.current.Load()
+	return nil
 }
 
 // join begins the order, or takes part in it.
@@ -228,7 +227,7 @@ func (m *Manager) join(h *holder) (*order, error) {
 	o := m.orders[key]
 	if o == nil {
 		ctx, cancel := context.WithCancel(m.ctx)
-		o = &order{manager: m, identity: h.request.identity, cancel: cancel, holders: make(map[*holder]struct{})}
+		o = &order{manager: m, identity: h.request.identity, cancel: cancel, holders: make(map[*holder]struct{}), changed: make(chan struct{}, 1)}
 		o.log = m.cfg.Log.With("domain", strings.Join(o.Domains, ","))
 		o.load()
 		m.orders[key] = o

@@ -216,6 +216,33 @@ func TestPauses(t *testing.T) {
 	}
 }
 
+// Settings that are others now are tried at once, whatever the pause was.
+func TestChangedSettings(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ca := &fakeCA{life: 90 * day, err: &Refused{Limited: true, RetryAfter: 100 * day}}
+		m := manager(t, dir, ca)
+		defer m.Close()
+		old := start(t, m, wish("a.example"))
+		time.Sleep(day)
+		ca.fail(nil)
+		again := start(t, m, wish("a.example"))
+		synctest.Wait()
+		if ca.count() != 1 {
+			t.Fatal("the same settings end the pause")
+		}
+		other := wish("a.example")
+		other.ACME.DisableHTTPChallenge = true
+		last := start(t, m, other)
+		old.Stop()
+		again.Stop()
+		synctest.Wait()
+		if ca.count() != 2 || last.Current() == nil {
+			t.Errorf("%d orders, certificate %p", ca.count(), last.Current())
+		}
+	})
+}
+
 // A machine whose clock is a year ahead does not order without end.
 func TestWrongClock(t *testing.T) {
 	dir := t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ type order struct {
 	log     *slog.Logger
 	cancel  context.CancelFunc
 	current atomic.Pointer[tls.Certificate]
+	changed chan struct{} // holds one: the options are others now
 
 	mu      sync.Mutex
 	holders map[*holder]struct{}
@@ -67,6 +69,12 @@ func (o *order) add(h *holder) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.holders[h] = struct{}{}
+	if o.newest != nil && !reflect.DeepEqual(o.newest, h.request.o) {
+		select { // what was wrong may be right now
+		case o.changed <- struct{}{}:
+		default:
+		}
+	}
 	o.newest = h.request.o
 }
 
@@ -113,7 +121,11 @@ func (o *order) run(ctx context.Context) {
 			meanwhile = "the one until " + cert.Leaf.NotAfter.Format(time.DateTime) + " stays in use"
 		}
 		o.log.Warn("no certificate; "+meanwhile, "err", err, "next_try", pause.Round(time.Second).String())
-		if !sleep(ctx, pause) {
+		select {
+		case <-o.changed:
+			failures = 0
+		case <-time.After(pause):
+		case <-ctx.Done():
 			return
 		}
 	}
