@@ -159,7 +159,9 @@ func TestShadowsocksDatagrams(t *testing.T) {
 			first, second := r.Datagram(to, []byte("first")), r.Datagram(to, []byte("second"))
 			g.checkDatagrams(t, true, first)
 			bad := [][]byte{
-				first, {}, garbage(1), garbage(60), garbage(1400), changed(second, 0), changed(second, 20), changed(second, len(second)-1),
+				first,
+				{},
+				garbage(1), garbage(60), garbage(1400), changed(second, 0), changed(second, 20), changed(second, len(second)-1),
 				g.raw(t, func(r *harness.RawShadowsocks) { r.User = harness.Stranger() }).Datagram(to, []byte("stranger")),
 			}
 			for n := 1; n < len(second); n += 5 {

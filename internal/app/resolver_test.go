@@ -173,8 +173,12 @@ func TestNodesResolveApart(t *testing.T) {
 			}
 		}
 		for _, tt := range [][3]string{
-			{"panel/main/1", "www.name.test", "127.0.0.1"}, {"panel/main/2", "www.name.test", "127.0.0.2"}, {"friends", "www.name.test", "127.0.0.3"},
-			{"panel/main/1", "rule.test", "127.0.0.4"}, {"panel/main/1", "other.test", "127.0.0.3"}, {"panel/main/1", "www.name.test", "127.0.0.1"},
+			{"panel/main/1", "www.name.test", "127.0.0.1"},
+			{"panel/main/2", "www.name.test", "127.0.0.2"},
+			{"friends", "www.name.test", "127.0.0.3"},
+			{"panel/main/1", "rule.test", "127.0.0.4"},
+			{"panel/main/1", "other.test", "127.0.0.3"},
+			{"panel/main/1", "www.name.test", "127.0.0.1"},
 		} {
 			if got := reached(tt[0], tt[1]); got != tt[2] {
 				t.Errorf("reloaded %v: %s for %s reached %s, want %s", reloaded, tt[1], tt[0], got, tt[2])
