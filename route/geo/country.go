@@ -1,6 +1,8 @@
 package geo
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -8,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/oschwald/maxminddb-golang"
 
 	"heki/route/rule"
 )
@@ -44,53 +48,60 @@ func (c *country) addresses(code string) (*rule.Addresses, []string, error) {
 	return list, nil, nil
 }
 
-// networks returns the networks of the country with a code in lower case, and all codes.
-func networks(data []byte, code string) (prefixes []netip.Prefix, known []string, err error) {
-	t, err := openTree(data)
-	if err != nil {
-		return nil, nil, err
-	}
-	codes := make(map[uint64]string) // by record: a country's networks share one
-	err = t.walk(func(p netip.Prefix, record uint64) error {
-		is, ok := codes[record]
-		if !ok {
-			if is, err = t.codeOf(record); err != nil {
-				return err
-			}
-			codes[record] = is
-		}
-		if is == code {
-			prefixes = append(prefixes, p)
-		}
-		return nil
-	})
-	known = slices.Compact(slices.Sorted(maps.Values(codes)))
-	return prefixes, slices.DeleteFunc(known, func(code string) bool { return code == "" }), err
+// place is where in the file a record says where its networks are, and where they are registered: the
+// networks of a country share these.
+type place struct {
+	Country    uintptr `maxminddb:"country"`
+	Registered uintptr `maxminddb:"registered_country"`
 }
 
-// codeOf returns the country of a record, in lower case: where the network is, else where it is
-// registered; "" when neither is said.
-func (t *tree) codeOf(record uint64) (string, error) {
-	at := record - t.count - separator
-	for _, key := range []string{"country", "registered_country"} {
-		place, ok, err := t.data.member(at, key)
-		if err != nil {
-			return "", err
+// networks returns the networks of the country with a code in lower case, and all codes. A network that is
+// nowhere counts where it is registered.
+func networks(data []byte, code string) (prefixes []netip.Prefix, known []string, err error) {
+	defer func() {
+		if r := recover(); r != nil { // the library trusts the tree
+			prefixes, known, err = nil, nil, fmt.Errorf("%w: %v", ErrDamaged, r)
 		}
-		if !ok {
-			continue
-		}
-		code, ok, err := t.data.member(place, "iso_code")
-		if err != nil {
-			return "", err
-		}
-		if !ok {
-			continue
-		}
-		text, err := t.data.text(code)
-		if text != "" || err != nil {
-			return strings.ToLower(text), err
-		}
+	}()
+	db, err := maxminddb.FromBytes(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return "", nil
+	codes := map[uintptr]string{maxminddb.NotFound: ""}
+	codeAt := func(at uintptr) (string, error) {
+		text, ok := codes[at]
+		if ok {
+			return text, nil
+		}
+		var named struct {
+			Code string `maxminddb:"iso_code"`
+		}
+		err := db.Decode(at, &named)
+		codes[at] = strings.ToLower(named.Code)
+		return codes[at], err
+	}
+	all := db.Networks(maxminddb.SkipAliasedNetworks)
+	for all.Next() {
+		at := place{maxminddb.NotFound, maxminddb.NotFound}
+		network, err := all.Network(&at)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		country, err := codeAt(at.Country)
+		registered, err2 := codeAt(at.Registered)
+		if err := errors.Join(err, err2); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if cmp.Or(country, registered) != code {
+			continue
+		}
+		addr, _ := netip.AddrFromSlice(network.IP)
+		bits, _ := network.Mask.Size()
+		prefixes = append(prefixes, netip.PrefixFrom(addr, bits))
+	}
+	if err := all.Err(); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	known = slices.Compact(slices.Sorted(maps.Values(codes)))
+	return prefixes, slices.DeleteFunc(known, func(code string) bool { return code == "" }), nil
 }
