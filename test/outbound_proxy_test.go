@@ -139,6 +139,10 @@ func TestSealedOutbounds(t *testing.T) {
 // TestGroup has a member of a group die, and come back, while traffic goes on.
 func TestGroup(t *testing.T) {
 	t.Parallel()
+	harness.Twice(t, testGroup)
+}
+
+func testGroup(t testing.TB) {
 	targets, user := harness.StartTargets(t), harness.Users()[0]
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer page.Close()
