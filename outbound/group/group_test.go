@@ -1,19 +1,15 @@
 package group
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	M "github.com/sagernet/sing/common/metadata"
@@ -21,7 +17,6 @@ import (
 	"go.uber.org/goleak"
 
 	"heki/adapter"
-	"heki/internal/netio"
 	"heki/option"
 	"heki/outbound"
 )
@@ -189,75 +184,6 @@ func TestLeastConn(t *testing.T) {
 	}
 }
 
-// A counted connection stands in nobody's way.
-func TestCountedIsReplaceable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	tcp, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := new(member)
-	c := &countedConn{Conn: tcp, use: newUse(m)}
-	if netio.RawTCP(c) != tcp {
-		t.Error("the socket is not seen")
-	}
-	if err := netio.CloseWrite(c); err != nil {
-		t.Error(err)
-	}
-	if c.Close(); m.conns.Load() != 0 {
-		t.Error("it counts after its end")
-	}
-}
-
-// sockets is an outbound with real packet sessions.
-type sockets struct{ fake }
-
-type socket struct {
-	*net.UDPConn
-	N.PacketReadWaiter
-	netio.PacketsReader
-	N.PacketReader
-	N.PacketWriter
-}
-
-func (s *sockets) ListenPacket(context.Context, *adapter.Metadata) (N.PacketConn, error) {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	return &socket{UDPConn: c}, err
-}
-
-func TestPacketsAreCounted(t *testing.T) {
-	all := map[string]adapter.Outbound{"a": &sockets{}}
-	g := join(t, option.Group{Outbounds: []string{"a"}, Pick: option.PickLeastConn}, slog.New(slog.DiscardHandler), all)
-	c, err := g.ListenPacket(t.Context(), user("u"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, waits := c.(N.PacketReadWaiter)
-	_, many := c.(netio.PacketsReader)
-	if !waits || !many {
-		t.Errorf("a counted session waits: %v, has batches: %v", waits, many)
-	}
-	if n := g.members[0].conns.Load(); n != 1 {
-		t.Errorf("%d sessions, want 1", n)
-	}
-	if c.Close(); g.members[0].conns.Load() != 0 {
-		t.Error("it counts after its end")
-	}
-	for _, inner := range []N.PacketConn{struct{ N.PacketConn }{c}, struct{ waiting }{c.(waiting)}} {
-		c := countPackets(inner, newUse(g.members[0]))
-		if _, many := c.(netio.PacketsReader); many {
-			t.Error("a session without batches has some")
-		}
-		if c.Close(); g.members[0].conns.Load() != 0 {
-			t.Error("it counts after its end")
-		}
-	}
-}
-
 // A key stays at its member, keys spread, and without a member only its own keys move.
 func TestHash(t *testing.T) {
 	for pick, of := range map[string]func(i int) *adapter.Metadata{
@@ -354,112 +280,6 @@ func TestUnknownMember(t *testing.T) {
 	err = out.(*Group).Join(func(string) adapter.Outbound { return nil })
 	if err == nil || !strings.Contains(err.Error(), `"x"`) {
 		t.Errorf("err = %v, want one that names x", err)
-	}
-}
-
-// page serves one page after a while.
-func page(status string, after time.Duration) func(net.Conn) {
-	return func(c net.Conn) {
-		r := bufio.NewReader(c)
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			if line == "\r\n" {
-				break
-			}
-		}
-		time.Sleep(after) // the bubble's clock
-		_, _ = io.WriteString(c, "HTTP/1.1 "+status+"\r\nContent-Length: 0\r\n\r\n")
-	}
-}
-
-func checked(t *testing.T, pick string, log io.Writer, serve ...func(net.Conn)) (*Group, []*fake) {
-	t.Helper()
-	all := make(map[string]adapter.Outbound)
-	o := option.Group{Pick: pick, Failover: true, Check: &option.GroupCheck{URL: "http://cp.test/204"}}
-	var fakes []*fake
-	for i, s := range serve {
-		f := &fake{tag: string(rune('a' + i)), serve: s}
-		fakes, all[f.tag] = append(fakes, f), f
-		o.Outbounds = append(o.Outbounds, f.tag)
-	}
-	return join(t, o, slog.New(slog.NewTextHandler(log, nil)), all), fakes
-}
-
-// What does not answer, or badly, is asked last; once it does again, it is not.
-func TestCheck(t *testing.T) {
-	for name, bad := range map[string]func(net.Conn){
-		"silent":     func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
-		"status 502": page("502 Bad Gateway", 0),
-		"no http":    func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0\r\n") },
-		"endless": func(c net.Conn) {
-			_, _ = io.Copy(c, strings.NewReader("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 100_000)))
-		},
-		"closed": nil,
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var log bytes.Buffer
-				good := page("204 No Content", 0)
-				g, fakes := checked(t, option.PickRoundRobin, &log, bad, good, good)
-				time.Sleep(10 * time.Second) // past the first round and its timeout
-				synctest.Wait()
-				if !g.members[0].down.Load() || g.members[1].down.Load() || strings.Count(log.String(), "does not work") != 1 {
-					t.Fatalf("log: %s", &log)
-				}
-				for range 9 {
-					if got := dial(t, g, user("u")); got == "a" {
-						t.Fatal("a is asked before others")
-					}
-				}
-				fakes[1].set(io.EOF, nil)
-				fakes[2].set(io.EOF, nil)
-				if got := dial(t, g, user("u")); got != "a" {
-					t.Errorf("%s is asked last, want a", got)
-				}
-				for _, f := range fakes {
-					f.set(nil, good)
-				}
-				time.Sleep(80 * time.Second) // the next round
-				synctest.Wait()
-				if g.members[0].down.Load() || strings.Count(log.String(), "works again") != 1 {
-					t.Errorf("log: %s", &log)
-				}
-				g.Close()
-			})
-		})
-	}
-}
-
-func TestLeastLatency(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		slow, fast := page("200 OK", 80*time.Millisecond), page("204 No Content", 20*time.Millisecond)
-		g, fakes := checked(t, option.PickLeastLatency, io.Discard, slow, fast, nil)
-		time.Sleep(10 * time.Second)
-		if got := dial(t, g, user("u")); got != "b" {
-			t.Errorf("%s is picked, b is fastest", got)
-		}
-		fakes[1].set(nil, page("200 OK", 300*time.Millisecond))
-		time.Sleep(5 * time.Minute)
-		if got := dial(t, g, user("u")); got != "a" {
-			t.Errorf("%s is picked, a is fastest now", got)
-		}
-		g.Close()
-		time.Sleep(time.Second) // for the page that was asked for last
-	})
-}
-
-// A check that hangs does not keep the group from closing.
-func TestCloseEndsTheCheck(t *testing.T) {
-	var log bytes.Buffer
-	g, _ := checked(t, option.PickRandom, &log, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	if err := g.Close(); err != nil {
-		t.Error(err)
-	}
-	if log.Len() > 0 {
-		t.Errorf("log: %s", &log)
 	}
 }
 
