@@ -52,7 +52,7 @@ func sealedExits(cert *harness.Certificate) []exit {
 	list := []exit{
 		vmessExit("vmess-tcp", harness.Road{}, cert, nil),
 		vmessExit("vmess-ws-tls", harness.Road{Transport: "ws", TLS: true}, cert, harness.JSON{"packet_encoding": "xudp"}),
-		vmessExit("vmess-upgrade", harness.Road{Transport: "httpupgrade"}, cert, harness.JSON{"packet_encoding": "packetaddr"}),
+		vmessExit("vmess-upgrade", harness.Road{Transport: "httpupgrade"}, cert, harness.JSON{"packet_encoding": "xudp"}),
 		vmessExit("vmess-chacha", harness.Road{}, cert, harness.JSON{"security": "chacha20-poly1305", "packet_encoding": "xudp"}),
 		vmessExit("vmess-none", harness.Road{}, cert, harness.JSON{"security": "none"}),
 		vmessExit("vmess-zero-tls", harness.Road{TLS: true}, cert, harness.JSON{"security": "zero"}),
