@@ -14,7 +14,8 @@ type OutboundOptions interface {
 
 // Direct configures a direct outbound.
 type Direct struct {
-	Bind string `json:"bind,omitempty"` // "inbound" (source in, source out), an address, an interface
+	Bind           string `json:"bind,omitempty"`            // "inbound" (source in, source out), an address, an interface
+	DomainStrategy string `json:"domain_strategy,omitempty"` // which of a name's addresses: ipv4_first, ipv4_only, ipv6_first, ipv6_only; default all, in the order of dns.strategy
 	Dial
 }
 

@@ -228,6 +228,7 @@ func (d *Direct) Validate(at Path) error {
 			r.add(at.Key("bind"), "stands beside bind_interface, inet4_bind_address or inet6_bind_address; keep one way")
 		}
 	}
+	r.join(checkStrategy(at.Key("domain_strategy"), &d.DomainStrategy))
 	r.join(d.Dial.Validate(at))
 	return r.err()
 }

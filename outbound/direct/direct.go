@@ -25,6 +25,7 @@ type Outbound struct {
 	resolver adapter.Resolver
 	dialer   *dialer.Dialer
 	inbound  bool // leave from md.Local
+	strategy string
 }
 
 // Register adds the type to r.
@@ -32,7 +33,7 @@ func Register(r *outbound.Registry) { outbound.Register(r, constant.TypeDirect, 
 
 // New builds the outbound.
 func New(env outbound.Env, tag string, o *option.Direct) (adapter.Outbound, error) {
-	d := &Outbound{tag: tag, resolver: env.Resolver, inbound: o.Bind == bindInbound}
+	d := &Outbound{tag: tag, resolver: env.Resolver, inbound: o.Bind == bindInbound, strategy: o.DomainStrategy}
 	dial := o.Dial
 	switch addr, err := netip.ParseAddr(o.Bind); {
 	case o.Bind == bindInbound, o.Bind == "":
@@ -75,15 +76,19 @@ func (o *Outbound) Dial(ctx context.Context, md *adapter.Metadata) (net.Conn, er
 
 // addresses returns what can be dialled from the source address in force.
 func (o *Outbound) addresses(ctx context.Context, md *adapter.Metadata) ([]netip.Addr, error) {
+	if md.Destination.Addr.IsValid() {
+		return []netip.Addr{md.Destination.Addr.Unmap()}, nil
+	}
 	addrs := md.Addresses
 	if len(addrs) == 0 {
-		if md.Destination.Addr.IsValid() {
-			return []netip.Addr{md.Destination.Addr.Unmap()}, nil
-		}
 		var err error
 		if addrs, err = o.resolver.Lookup(ctx, md.Inbound, md.Destination.Fqdn); err != nil {
 			return nil, err
 		}
+	}
+	addrs, err := pick(o.strategy, addrs)
+	if err != nil {
+		return nil, err
 	}
 	if !o.inbound || !md.Local.Addr().IsValid() {
 		return addrs, nil
@@ -107,7 +112,7 @@ func (o *Outbound) ListenPacket(ctx context.Context, md *adapter.Metadata) (N.Pa
 	if err != nil {
 		return nil, err
 	}
-	return newPacketConn(c, o.resolver, md)
+	return newPacketConn(c, o, md)
 }
 
 // packetSource picks the source for a whole session: the family of its first destination.

@@ -25,12 +25,13 @@ type packetConn struct {
 	waiter   *netio.PacketWaiter
 	batches  *netio.BatchReader
 	resolver adapter.Resolver
-	inbound  string                // tag, for the resolver
+	inbound  string // tag, for the resolver
+	strategy string
 	v4, v6   bool                  // families the socket can send to
 	known    map[string]netip.Addr // hosts this session sent to
 }
 
-func newPacketConn(c *net.UDPConn, resolver adapter.Resolver, md *adapter.Metadata) (*packetConn, error) {
+func newPacketConn(c *net.UDPConn, o *Outbound, md *adapter.Metadata) (*packetConn, error) {
 	w, err := netio.NewPacketWaiter(c)
 	if err != nil {
 		_ = c.Close()
@@ -41,7 +42,7 @@ func newPacketConn(c *net.UDPConn, resolver adapter.Resolver, md *adapter.Metada
 		_ = c.Close()
 		return nil, err
 	}
-	p := &packetConn{UDPConn: c, waiter: w, batches: batches, resolver: resolver, inbound: md.Inbound, v4: true, v6: true}
+	p := &packetConn{UDPConn: c, waiter: w, batches: batches, resolver: o.resolver, inbound: md.Inbound, strategy: o.strategy, v4: true, v6: true}
 	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 	if !local.IsUnspecified() {
 		p.v4, p.v6 = local.Unmap().Is4(), !local.Unmap().Is4()
@@ -49,7 +50,7 @@ func newPacketConn(c *net.UDPConn, resolver adapter.Resolver, md *adapter.Metada
 		p.v6 = false
 	}
 	if len(md.Addresses) > 0 && md.Destination.IsFqdn() {
-		p.remember(md.Destination.Fqdn, md.Addresses)
+		_, _ = p.remember(md.Destination.Fqdn, md.Addresses) // what has no address is lost when it is sent
 	}
 	return p, nil
 }
@@ -112,6 +113,10 @@ func (p *packetConn) resolve(host string) (netip.Addr, error) {
 
 // remember keeps the first address that the socket can send to.
 func (p *packetConn) remember(host string, addrs []netip.Addr) (netip.Addr, error) {
+	addrs, err := pick(p.strategy, addrs)
+	if err != nil {
+		return netip.Addr{}, err
+	}
 	for _, a := range addrs {
 		if a = a.Unmap(); a.Is4() && !p.v4 || a.Is6() && !p.v6 {
 			continue

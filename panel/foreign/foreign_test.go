@@ -36,6 +36,14 @@ func TestOutbound(t *testing.T) {
 			option.Outbound{Type: "direct", Options: &option.Direct{Dial: option.Dial{ConnectTimeout: timeout.ConnectTimeout, Inet4BindAddress: "192.0.2.7"}}},
 		},
 		{
+			"freedom over IPv6", `{"protocol":"freedom","settings":{"domainStrategy":"UseIPv6"}}`,
+			option.Outbound{Type: "direct", Options: &option.Direct{DomainStrategy: "ipv6_only", Dial: timeout}},
+		},
+		{
+			"freedom over IPv4 at first", `{"protocol":"freedom","targetStrategy":"ForceIPv4v6"}`,
+			option.Outbound{Type: "direct", Options: &option.Direct{DomainStrategy: "ipv4_first", Dial: timeout}},
+		},
+		{
 			"freedom from the client's", `{"protocol":"Freedom","sendThrough":"origin","settings":[],"streamSettings":{"sockopt":{"mark":255,"tcpFastOpen":true,"tcpKeepAliveIdle":100}}}`,
 			option.Outbound{Type: "direct", Options: &option.Direct{Bind: "inbound", Dial: option.Dial{ConnectTimeout: timeout.ConnectTimeout, RoutingMark: 255, TCPFastOpen: true}}},
 		},
@@ -149,7 +157,7 @@ func TestOutboundRefused(t *testing.T) {
 		{"unknown protocol", `{"protocol":"wireguard","settings":{"secretKey":"secret"}}`, `protocol is "wireguard", must be freedom, blackhole, socks`},
 		{"chained", `{"protocol":"freedom","proxySettings":{"tag":"x"}}`, "proxySettings is not served"},
 		{"dialer proxy", `{"protocol":"freedom","streamSettings":{"sockopt":{"dialerProxy":"x"}}}`, "streamSettings.sockopt.dialerProxy is not served"},
-		{"one family", `{"protocol":"freedom","settings":{"domainStrategy":"UseIPv6"}}`, `settings.domainStrategy is "UseIPv6", which is not served`},
+		{"no strategy", `{"protocol":"freedom","settings":{"domainStrategy":"UseIPv5"}}`, `settings.domainStrategy is "UseIPv5", must be AsIs, UseIP`},
 		{"fragments", `{"protocol":"freedom","settings":{"fragment":{"packets":"tlshello"}}}`, "settings.fragment is not served"},
 		{"redirect to a port", `{"protocol":"freedom","settings":{"redirect":":80"}}`, "settings.redirect is \":80\""},
 		{"send through a network", `{"protocol":"freedom","sendThrough":"192.0.2.0/24"}`, "sendThrough is \"192.0.2.0/24\""},

@@ -111,10 +111,11 @@ func remote(server *object) option.Remote {
 // freedom is a direct outbound, or with a redirect one that sends everything to a server.
 func freedom(o, settings, stream *object, source string) (string, option.OutboundOptions) {
 	settings.ignore("userLevel")
-	onlyBoth(o, "targetStrategy")
 	onlyBoth(settings, "targetStrategy")
-	onlyBoth(settings, "domainStrategy")
-	direct := option.Direct{}
+	direct := option.Direct{DomainStrategy: strategy(settings, "domainStrategy")}
+	if target := strategy(o, "targetStrategy"); target != "" { // its name since 2025
+		direct.DomainStrategy = target
+	}
 	if source == "origin" {
 		direct.Bind, source = "inbound", ""
 	}
@@ -130,6 +131,26 @@ func freedom(o, settings, stream *object, source string) (string, option.Outboun
 		settings.fail("redirect", `is %.64q, must be an address and a port such as "10.0.0.5:80"; port 0 keeps the destination's`, to)
 	}
 	return constant.TypeRedirect, &option.RedirectOutbound{Direct: direct, Server: host, ServerPort: uint16(n)}
+}
+
+// strategy reads which of a name's addresses are dialled. "Use" and "Force" differ in what becomes of a name
+// without such an address: Xray's "Use" then leaves it to the system, which may go where it should not.
+func strategy(o *object, name string) string {
+	text := o.text(name)
+	switch strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(text), "use"), "force") {
+	case "", "asis", "ip":
+		return ""
+	case "ipv4":
+		return "ipv4_only"
+	case "ipv6":
+		return "ipv6_only"
+	case "ipv4v6":
+		return "ipv4_first"
+	case "ipv6v4":
+		return "ipv6_first"
+	}
+	o.fail(name, "is %.32q, must be AsIs, UseIP, UseIPv4, UseIPv6, UseIPv4v6, UseIPv6v4 or the same with Force", text)
+	return ""
 }
 
 // onlyBoth takes a strategy that leaves the choice of address family to heki's dns.
