@@ -171,8 +171,9 @@ func testGroup(t testing.TB) {
 	heki.WaitPort(t, harness.Address(port))
 	raw := harness.Raw{Road: entry, User: user, Server: harness.Address(port)}
 
-	first, second := talk(t, raw, targets), talk(t, raw, targets) // in turn: one, two
+	first := talk(t, raw, targets) // in turn: one, two, once the former is known to be there
 	first.says(t, "hello")
+	second := talk(t, raw, targets)
 	second.says(t, "hello")
 	harness.CheckParallel(t, raw, targets, 20)
 	if _, err := behind["one"].Stop(); err != nil {
