@@ -16,7 +16,8 @@ const bytesPerKB = 1024
 func (a *actor) reportStep(ctx context.Context) {
 	a.decisions()
 	r := a.rest()
-	err := a.reportTraffic(ctx, r)
+	least := a.least(a.entry().limits.Report.MinTrafficKB, func(n *Node) int64 { return n.MinTraffic })
+	err := a.reportTraffic(ctx, least, r)
 	if err == nil && !a.away {
 		a.reportRest(ctx, r)
 		a.reportAudit(ctx)
@@ -57,11 +58,12 @@ func (a *actor) decisions() {
 }
 
 // reportTraffic sends all that is due, in portions that are settled one by one, and stops at the
-// first that fails. The first takes r along where the panel wants it; r may be nil.
-func (a *actor) reportTraffic(ctx context.Context, r *rest) error {
+// first that fails. Users of less than least bytes wait for the next report, if they may come back. The first
+// portion takes r along where the panel wants it; r may be nil.
+func (a *actor) reportTraffic(ctx context.Context, least int64, r *rest) error {
 	p := meter.Portion{
-		MinBytes: a.least(a.entry().limits.Report.MinTrafficKB, func(n *Node) int64 { return n.MinTraffic }),
-		Limit:    MaxReport,
+		MinBytes: least, Limit: MaxReport,
+		Gone: func(id int64) bool { return !a.roster.Has(id) },
 	}
 	brittle, ok := a.entry().client.(Brittle)
 	if !ok {
@@ -216,7 +218,7 @@ func (a *actor) disk(err error) {
 // away a moment ago is not asked: the journal is the safer place.
 func (a *actor) last(ctx context.Context) (err error) {
 	if !a.away && ctx.Err() == nil {
-		guard(a.say, "last report", func() { err = a.reportTraffic(ctx, nil) }, func(time.Duration) {})
+		guard(a.say, "last report", func() { err = a.reportTraffic(ctx, 0, nil) }, func(time.Duration) {})
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: last %w", a.tag, err)

@@ -233,6 +233,42 @@ func TestThresholds(t *testing.T) {
 	})
 }
 
+// TestThresholdsLoseNothing: nobody's last bytes wait for more that will not come.
+func TestThresholdsLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 2)
+		b.cfg.Limits.Report = option.Report{MinTrafficKB: 10}
+		for id := 1; id <= 3; id++ {
+			b.panel.SetUser(paneltest.User{ID: id})
+		}
+		b.start()
+		b.move(tag1, 1, 100, 0)
+		b.move(tag1, 2, 200, 0)
+		b.move(panel.Tag("main", 2), 3, 300, 0)
+		b.pass(2 * time.Minute)
+		if got := b.panel.Total().Up; got != 0 {
+			t.Errorf("%d bytes are billed below the threshold", got)
+		}
+		b.panel.RemoveUser(1)
+		b.pass(2 * time.Minute)
+		if got := b.panel.Traffic(1, 1).Up; got != 100 {
+			t.Errorf("billed %d of the user who was removed, want 100", got)
+		}
+		only := b.cfg.Options[0]
+		only.Nodes = only.Nodes[:1]
+		if err := b.s.Reload([]option.Panel{only}, b.cfg.Limits, b.cfg.Traffic); err != nil {
+			t.Error(err)
+		}
+		if got := b.panel.Traffic(2, 3).Up; got != 300 {
+			t.Errorf("billed %d on the node that was removed, want 300", got)
+		}
+		b.stop()
+		if got := b.panel.Traffic(1, 2).Up; got != 200 {
+			t.Errorf("billed %d after the last report, want 200", got)
+		}
+	})
+}
+
 // TestThousandFailures moves random bytes while every push and many syncs fail at random, users come,
 // go and change keys, and the process is restarted now and then. Nothing may be lost or invented but
 // what the log declared ambiguous, and that to the byte.

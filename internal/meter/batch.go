@@ -72,7 +72,8 @@ func (t *table) add(users []Traffic) {
 func (t *table) split(p Portion) []Traffic {
 	var out, rest []Traffic
 	for _, u := range t.users {
-		if u.Up+u.Down >= p.MinBytes && (p.Limit <= 0 || len(out) < p.Limit) && (p.Only == nil || p.Only(u.ID)) {
+		enough := u.Up+u.Down >= p.MinBytes || p.Gone != nil && p.Gone(u.ID)
+		if enough && (p.Limit <= 0 || len(out) < p.Limit) && (p.Only == nil || p.Only(u.ID)) {
 			out = append(out, u)
 		} else {
 			rest = append(rest, u)

@@ -139,6 +139,7 @@ func (o *Outbox) Checkpoint() error {
 // Portion says what goes out in one report; the rest stays pending. The zero value is everything.
 type Portion struct {
 	MinBytes int64               // only users with as much, up and down together
+	Gone     func(id int64) bool // whom MinBytes does not hold back: nothing more will come of them; nil is nobody
 	Limit    int                 // users at most, for panels that bound a request; 0 is all
 	Only     func(id int64) bool // only these users; nil is all
 }

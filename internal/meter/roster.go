@@ -22,6 +22,12 @@ func NewRoster(books *Node) *Roster {
 // Len returns the number of published users.
 func (r *Roster) Len() int { return len(r.users) }
 
+// Has tells whether the user with the id is published.
+func (r *Roster) Has(id int64) bool {
+	_, ok := r.users[userKey{id: id}]
+	return ok
+}
+
 // Plan is the way from the published users to the wanted ones. Until Commit nothing that serves
 // connections has changed.
 type Plan struct {
