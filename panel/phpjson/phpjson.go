@@ -134,6 +134,32 @@ func Texts(it *jsoniter.Iterator) []string {
 	return all
 }
 
+// Named reads one value and puts the member's name before what is wrong with it.
+func Named[T any](it *jsoniter.Iterator, name string, read func(*jsoniter.Iterator) T) T {
+	before := it.Error
+	v := read(it)
+	if before == nil && it.Error != nil {
+		err := it.Error
+		it.Error = nil
+		Fail(it, "%s %v", name, err)
+	}
+	return v
+}
+
+// Lines reads a list of lines, or one text of them. Commas are part of a line.
+func Lines(it *jsoniter.Iterator) (all []string) {
+	if it.WhatIsNext() != jsoniter.StringValue {
+		List(it, func() { all = append(all, Text(it)) })
+		return all
+	}
+	for line := range strings.Lines(it.ReadString()) {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
 // Int reads a whole number, also as a string or with a zero fraction. null and "" are 0, false is 0
 // and true is 1.
 func Int(it *jsoniter.Iterator) int64 {

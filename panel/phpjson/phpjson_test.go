@@ -135,3 +135,18 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestLines: a text is taken apart at line ends alone, and a name stands before a mistake once.
+func TestLines(t *testing.T) {
+	for _, in := range []string{`"a=1,2\n b \n\n"`, `["a=1,2","b"]`, `{"0":"a=1,2","4":"b"}`} {
+		var got []string
+		err := Decode([]byte(in), func(it *jsoniter.Iterator) { got = Lines(it) })
+		if want := []string{"a=1,2", "b"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v, want %q", in, got, err, want)
+		}
+	}
+	err := Decode([]byte(`"x"`), func(it *jsoniter.Iterator) { Named(it, "port", Int) })
+	if err == nil || err.Error() != `port is "x", must be a number` {
+		t.Errorf("err = %v", err)
+	}
+}

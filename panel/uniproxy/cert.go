@@ -9,10 +9,10 @@ import (
 	"heki/panel/phpjson"
 )
 
-// certMember reads what tls_settings and XBoard's cert_config say about the certificate. Panels hand out free
+// CertMember reads what tls_settings and XBoard's cert_config say about the certificate. Panels hand out free
 // JSON there, so the spellings of the programs that read it are all taken: v2node's, V2bX's, XrayR's,
 // PPanel's and sing-box's.
-func certMember(it *jsoniter.Iterator, name string, c *panel.Cert) {
+func CertMember(it *jsoniter.Iterator, name string, c *panel.Cert) {
 	switch plain := strings.ToLower(strings.ReplaceAll(name, "_", "")); plain {
 	case "certmode", "mode":
 		c.Mode = certMode(phpjson.Text(it))
@@ -21,9 +21,9 @@ func certMember(it *jsoniter.Iterator, name string, c *panel.Cert) {
 	case "keyfile", "keypath":
 		c.KeyPath = phpjson.Text(it)
 	case "certcontent", "certificate", "cert", "certpem":
-		c.Certificate = strings.Join(lines(it), "\n")
+		c.Certificate = strings.Join(phpjson.Lines(it), "\n")
 	case "keycontent", "key", "keypem":
-		c.Key = strings.Join(lines(it), "\n")
+		c.Key = strings.Join(phpjson.Lines(it), "\n")
 	case "domain", "certdomain", "domains":
 		c.Domains = domains(phpjson.Texts(it))
 	case "email", "certemail":

@@ -55,7 +55,7 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		c.node.Protocol = phpjson.Text(it)
 	case "server_port":
 		c.hasPort = it.WhatIsNext() != jsoniter.NilValue
-		c.port = named(it, name, phpjson.Int)
+		c.port = phpjson.Named(it, name, phpjson.Int)
 	case "network":
 		c.hasNetwork = true
 		c.node.Network = phpjson.Text(it)
@@ -66,12 +66,12 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		})
 	case "tls":
 		c.hasTLS = it.WhatIsNext() != jsoniter.NilValue
-		c.tls = named(it, name, phpjson.Int)
+		c.tls = phpjson.Named(it, name, phpjson.Int)
 	case "tls_settings":
 		c.settings.read(it)
 	case "cert_config":
 		phpjson.Object(it, func(name string) bool {
-			certMember(it, name, &c.settings.cert)
+			CertMember(it, name, &c.settings.cert)
 			return true
 		})
 	case "server_name":
@@ -103,13 +103,13 @@ func (c *config) member(it *jsoniter.Iterator, name string) {
 		phpjson.Object(it, func(name string) bool {
 			switch name {
 			case "push_interval":
-				c.node.Push = Seconds(named(it, name, phpjson.Float))
+				c.node.Push = Seconds(phpjson.Named(it, name, phpjson.Float))
 			case "pull_interval":
-				c.node.Pull = Seconds(named(it, name, phpjson.Float))
+				c.node.Pull = Seconds(phpjson.Named(it, name, phpjson.Float))
 			case "node_report_min_traffic":
-				c.node.MinTraffic = kilobytes(named(it, name, phpjson.Float))
+				c.node.MinTraffic = kilobytes(phpjson.Named(it, name, phpjson.Float))
 			case "device_online_min_traffic":
-				c.node.MinOnline = kilobytes(named(it, name, phpjson.Float))
+				c.node.MinOnline = kilobytes(phpjson.Named(it, name, phpjson.Float))
 			default:
 				it.Skip()
 			}
@@ -160,18 +160,6 @@ func objects(it *jsoniter.Iterator) (all []string) {
 		}
 	})
 	return all
-}
-
-// named reads one value and puts the member's name before what is wrong with it.
-func named[T any](it *jsoniter.Iterator, name string, read func(*jsoniter.Iterator) T) T {
-	before := it.Error
-	v := read(it)
-	if before == nil && it.Error != nil {
-		err := it.Error
-		it.Error = nil
-		phpjson.Fail(it, "%s %v", name, err)
-	}
-	return v
 }
 
 // kilobytes is a threshold of base_config in bytes: a kB is 1000 of them. Source: v2node.

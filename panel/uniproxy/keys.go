@@ -9,20 +9,20 @@ import (
 	"heki/panel"
 )
 
-// keySize is how many bytes a user's key has on n: 0 where users have passwords.
-func keySize(n *panel.Node) int {
+// KeySize is how many bytes a user's key has on n: 0 where users have passwords.
+func KeySize(n *panel.Node) int {
 	if n.Protocol != constant.TypeShadowsocks {
 		return 0
 	}
 	return option.ShadowsocksKeySize(n.Cipher)
 }
 
-// withKeys makes the passwords of accounts the keys that clients of Shadowsocks 2022 are told: base64 of
+// WithKeys makes the passwords of accounts the keys that clients of Shadowsocks 2022 are told: base64 of
 // the first characters of the uuid's text, dashes included. Those that are too short are left out, and
 // how many they are.
 //
 // Source: reference/panels.md §8.
-func withKeys(accounts []adapter.Account, size int) (kept []adapter.Account, short int) {
+func WithKeys(accounts []adapter.Account, size int) (kept []adapter.Account, short int) {
 	kept = accounts[:0]
 	for _, a := range accounts {
 		if len(a.Password) < size {

@@ -17,14 +17,14 @@ func TestKeys(t *testing.T) {
 		{"shadowsocks", "aes-128-gcm", ""},
 		{"vless", "2022-blake3-aes-128-gcm", ""},
 	} {
-		size := keySize(&panel.Node{Protocol: tt.protocol, Cipher: tt.cipher})
+		size := KeySize(&panel.Node{Protocol: tt.protocol, Cipher: tt.cipher})
 		if tt.want == "" {
 			if size != 0 {
 				t.Errorf("%s %s has keys of %d bytes", tt.protocol, tt.cipher, size)
 			}
 			continue
 		}
-		got, short := withKeys([]adapter.Account{{ID: 1, Password: "short"}, {ID: 2, Password: uuid}}, size)
+		got, short := WithKeys([]adapter.Account{{ID: 1, Password: "short"}, {ID: 2, Password: uuid}}, size)
 		if len(got) != 1 || short != 1 || got[0].ID != 2 || got[0].Password != tt.want {
 			t.Errorf("%s: %+v, %d too short", tt.cipher, got, short)
 		}

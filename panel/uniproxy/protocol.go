@@ -43,32 +43,18 @@ func (c *config) protocolMember(it *jsoniter.Iterator, name string) {
 			return true
 		})
 	case "version":
-		c.version = named(it, name, phpjson.Int)
+		c.version = phpjson.Named(it, name, phpjson.Int)
 	case "up_mbps":
-		c.node.UpMbps = named(it, name, phpjson.Float)
+		c.node.UpMbps = phpjson.Named(it, name, phpjson.Float)
 	case "down_mbps":
-		c.node.DownMbps = named(it, name, phpjson.Float)
+		c.node.DownMbps = phpjson.Named(it, name, phpjson.Float)
 	case "ignore_client_bandwidth":
 		c.node.IgnoreClientBandwidth = phpjson.Bool(it)
 	case "padding_scheme":
-		c.node.PaddingScheme = lines(it)
+		c.node.PaddingScheme = phpjson.Lines(it)
 	default:
 		it.Skip()
 	}
-}
-
-// lines reads a list of lines, or one text of them. Commas are part of a line.
-func lines(it *jsoniter.Iterator) (all []string) {
-	if it.WhatIsNext() != jsoniter.StringValue {
-		phpjson.List(it, func() { all = append(all, phpjson.Text(it)) })
-		return all
-	}
-	for line := range strings.Lines(it.ReadString()) {
-		if line = strings.TrimSpace(line); line != "" {
-			all = append(all, line)
-		}
-	}
-	return all
 }
 
 // finish checks what must be there and fills the defaults.

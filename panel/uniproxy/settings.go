@@ -87,19 +87,19 @@ func (t *tlsSettings) read(it *jsoniter.Iterator) {
 		case "dest":
 			t.dest = phpjson.Text(it)
 		case "server_port": // text on every panel
-			t.port = named(it, "tls_settings.server_port", phpjson.Int)
+			t.port = phpjson.Named(it, "tls_settings.server_port", phpjson.Int)
 		case "private_key":
 			t.privateKey = phpjson.Text(it)
 		case "short_id":
 			t.shortID = phpjson.Text(it)
 		case "xver":
-			t.xver = named(it, "tls_settings.xver", phpjson.Int)
+			t.xver = phpjson.Named(it, "tls_settings.xver", phpjson.Int)
 		case "server_names":
 			t.names = phpjson.Texts(it)
 		case "short_ids":
 			t.shortIDs = phpjson.Texts(it)
 		default:
-			certMember(it, name, &t.cert)
+			CertMember(it, name, &t.cert)
 		}
 		return true
 	})

@@ -105,7 +105,7 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 		return nil, fmt.Errorf("%s: %w", callConfig, err)
 	}
 	c.config.Keep(a)
-	if key := keySize(node); node.Flow != c.flow || key != c.key { // accounts carry them: unchanged users must be read again
+	if key := KeySize(node); node.Flow != c.flow || key != c.key { // accounts carry them: unchanged users must be read again
 		c.flow, c.key = node.Flow, key
 		c.users.Forget()
 	}
@@ -126,7 +126,7 @@ func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
 	c.counts = p.alive
 	if c.key > 0 {
 		var short int
-		if accounts, short = withKeys(accounts, c.key); short > 0 {
+		if accounts, short = WithKeys(accounts, c.key); short > 0 {
 			skipped = append(skipped, fmt.Sprintf("%d, whose uuid is shorter than a key", short))
 		}
 	}
@@ -149,7 +149,7 @@ func (c *Client) Changed(d panel.Delta) ([]adapter.Account, error) {
 	}
 	if c.key > 0 {
 		var short int
-		if accounts, short = withKeys(accounts, c.key); short > 0 {
+		if accounts, short = WithKeys(accounts, c.key); short > 0 {
 			skipped = append(skipped, fmt.Sprintf("%d, whose uuid is shorter than a key", short))
 		}
 	}

@@ -81,15 +81,15 @@ func (p *userParser) user(it *jsoniter.Iterator) {
 	phpjson.Object(it, func(name string) bool {
 		switch name {
 		case "id":
-			id = named(it, "id", phpjson.Int)
+			id = phpjson.Named(it, "id", phpjson.Int)
 		case "uuid":
 			text = phpjson.Text(it)
 		case "speed_limit":
-			speed = named(it, "speed_limit", phpjson.Float)
+			speed = phpjson.Named(it, "speed_limit", phpjson.Float)
 		case "device_limit":
-			limit = named(it, "device_limit", phpjson.Int)
+			limit = phpjson.Named(it, "device_limit", phpjson.Int)
 		case "alive_ip": // xiaov2board until August 2024, before it had alivelist
-			alive = named(it, "alive_ip", phpjson.Int)
+			alive = phpjson.Named(it, "alive_ip", phpjson.Int)
 		default:
 			it.Skip()
 		}
