@@ -47,12 +47,13 @@ func ssExit(method string, single bool) exit {
 	return exit{name: name, inbound: in, outbound: out, udp: harness.Full}
 }
 
-// sealedExits are VMess and Shadowsocks in front of a real sing-box.
+// sealedExits are VMess and Shadowsocks in front of a real sing-box. httpupgrade is left to Xray and heki here too, however
+// UDP travels: sing-box 1.14.1 lost the first byte of 34 in 4000 streams that began right after its answer (VLESS
+// without heki: "unknown version: 170", which was the second byte), and none of 2000 that waited 20 ms. See singBoxExits.
 func sealedExits(cert *harness.Certificate) []exit {
 	list := []exit{
 		vmessExit("vmess-tcp", harness.Road{}, cert, nil),
 		vmessExit("vmess-ws-tls", harness.Road{Transport: "ws", TLS: true}, cert, harness.JSON{"packet_encoding": "xudp"}),
-		vmessExit("vmess-upgrade", harness.Road{Transport: "httpupgrade"}, cert, harness.JSON{"packet_encoding": "xudp"}),
 		vmessExit("vmess-chacha", harness.Road{}, cert, harness.JSON{"security": "chacha20-poly1305", "packet_encoding": "xudp"}),
 		vmessExit("vmess-none", harness.Road{}, cert, harness.JSON{"security": "none"}),
 		vmessExit("vmess-zero-tls", harness.Road{TLS: true}, cert, harness.JSON{"security": "zero"}),
@@ -77,6 +78,11 @@ func xraySealedExits(cert *harness.Certificate) []exit {
 		e.inbound = harness.JSON{"protocol": "vmess", "settings": harness.JSON{"clients": []harness.JSON{{"id": id}}}}
 		list = append(list, e)
 	}
+	upgrade := vmessExit("vmess-upgrade", harness.Road{Transport: "httpupgrade"}, cert, harness.JSON{"packet_encoding": "xudp"})
+	upgrade.inbound = harness.JSON{
+		"protocol": "vmess", "settings": harness.JSON{"clients": []harness.JSON{{"id": id}}},
+		"streamSettings": harness.JSON{"network": "httpupgrade", "httpupgradeSettings": harness.JSON{"path": harness.Path}},
+	}
 	ws := vmessExit("vmess-ws-tls", harness.Road{Transport: "ws", TLS: true}, cert, harness.JSON{"packet_encoding": "xudp"})
 	ws.inbound = harness.JSON{
 		"protocol": "vmess", "settings": harness.JSON{"clients": []harness.JSON{{"id": id}}},
@@ -85,7 +91,7 @@ func xraySealedExits(cert *harness.Certificate) []exit {
 			"tlsSettings": harness.JSON{"certificates": []harness.JSON{{"certificateFile": cert.CertPath, "keyFile": cert.KeyPath}}},
 		},
 	}
-	list = append(list, ws)
+	list = append(list, ws, upgrade)
 	for _, e := range []exit{
 		ssExit("aes-128-gcm", true), ssExit("chacha20-ietf-poly1305", true),
 		ssExit("2022-blake3-aes-128-gcm", true), ssExit("2022-blake3-aes-128-gcm", false),
@@ -115,7 +121,7 @@ func hekiSealedExits(cert *harness.Certificate) []exit {
 	for i := range list {
 		list[i].half = true
 	}
-	return list
+	return append(list, vmessExit("vmess-upgrade", harness.Road{Transport: "httpupgrade"}, cert, harness.JSON{"packet_encoding": "packetaddr"}))
 }
 
 // TestSealedOutbounds sends what a client asks of heki on through VMess and Shadowsocks to real servers.
