@@ -23,12 +23,12 @@ var (
 // connection whose request asked for mux. Reading is for one goroutine at a time, writing for any
 // number.
 type XUDP struct {
-	conn    wire.Conn
-	front   int // headroom of conn
-	body    wire.Body
-	host    string      // the last host read: the next is most often the same
-	from    M.Socksaddr // the last address that a frame named
-	options N.ReadWaitOptions
+	wire.Packets
+	conn  wire.Conn
+	front int // headroom of conn
+	body  wire.Body
+	host  string      // the last host read: the next is most often the same
+	from  M.Socksaddr // the last address that a frame named
 
 	mu    sync.Mutex // one frame at a time until the first is out
 	begun bool
@@ -37,9 +37,9 @@ type XUDP struct {
 // NewXUDP serves packets on conn; destination is where packets come from that name no other address.
 // Closing it closes conn.
 func NewXUDP(conn wire.Conn, destination M.Socksaddr) *XUDP {
-	return &XUDP{
-		conn: conn, front: N.CalculateFrontHeadroom(conn), body: wire.Body{Source: conn}, from: destination,
-	}
+	c := &XUDP{conn: conn, front: N.CalculateFrontHeadroom(conn), body: wire.Body{Source: conn}, from: destination}
+	c.Packets = wire.NewPackets(&c.body, c.next)
+	return c
 }
 
 // next waits for a packet and consumes its header. Other frames are skipped; the end of the session is
@@ -69,35 +69,6 @@ func (c *XUDP) next() (M.Socksaddr, error) {
 		}
 		return c.from, nil
 	}
-}
-
-// ReadPacket implements N.PacketReader. A packet for which buffer has no room is lost.
-func (c *XUDP) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
-	for {
-		from, err := c.next()
-		if err != nil {
-			return M.Socksaddr{}, err
-		}
-		if ok, err := c.body.ReadTo(buffer); ok || err != nil {
-			return from, err
-		}
-	}
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (c *XUDP) InitializeReadWaiter(options N.ReadWaitOptions) bool {
-	c.options = options
-	return false
-}
-
-// WaitReadPacket implements N.PacketReadWaiter. No buffer is held while it waits.
-func (c *XUDP) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	from, err := c.next()
-	if err != nil {
-		return nil, M.Socksaddr{}, err
-	}
-	b, err := c.body.ReadBuffer(c.options)
-	return b, from, err
 }
 
 // WritePacket implements N.PacketWriter. It owns b. A packet above MaxPayload is dropped, since no

@@ -28,22 +28,24 @@ var (
 // packetConn is a packet session of the client, to one destination or to one for each packet. Reading
 // is for one goroutine at a time, and so is writing.
 type packetConn struct {
+	wire.Packets
 	conn        wire.Conn
 	raw         stream
 	perPacket   bool
 	destination M.Socksaddr
 	host        string // the last host read: the next is most often the same
 	body        wire.Body
-	options     N.ReadWaitOptions
 	answered    bool
 }
 
 func newPacketConn(conn wire.Conn, raw stream, req Request) *packetConn {
-	return &packetConn{
+	c := &packetConn{
 		conn: conn, raw: raw,
 		perPacket: req.PerPacket, destination: req.Destination,
 		body: wire.Body{Source: conn},
 	}
+	c.Packets = wire.NewPackets(&c.body, c.next)
+	return c
 }
 
 // next waits for a packet, consumes its header and returns where it goes. Packets without payload are
@@ -90,37 +92,6 @@ func (c *packetConn) header() (h packetHeader, n int, err error) {
 			return packetHeader{}, 0, err
 		}
 	}
-}
-
-// ReadPacket implements N.PacketReader: it returns where the packet goes. A packet for which buffer
-// has no room is lost. After a timeout reading goes on with a whole packet; a malformed header is
-// final, since the next one cannot be found.
-func (c *packetConn) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
-	for {
-		addr, err := c.next()
-		if err != nil {
-			return M.Socksaddr{}, err
-		}
-		if ok, err := c.body.ReadTo(buffer); ok || err != nil {
-			return addr, err
-		}
-	}
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (c *packetConn) InitializeReadWaiter(options N.ReadWaitOptions) bool {
-	c.options = options
-	return false
-}
-
-// WaitReadPacket implements N.PacketReadWaiter. No buffer is held while it waits.
-func (c *packetConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	addr, err := c.next()
-	if err != nil {
-		return nil, M.Socksaddr{}, err
-	}
-	b, err := c.body.ReadBuffer(c.options)
-	return b, addr, err
 }
 
 // WritePacket implements N.PacketWriter: source is where the packet came from. It owns b. An empty

@@ -20,16 +20,18 @@ var (
 // PacketConn carries packets to and from any number of addresses over one stream. It is the same for
 // client and server. Reading is for one goroutine at a time, writing for as many as the stream allows.
 type PacketConn struct {
-	conn    wire.Conn
-	front   int // headroom of conn
-	body    wire.Body
-	host    string // the last host read: the next is most often the same
-	options N.ReadWaitOptions
+	wire.Packets
+	conn  wire.Conn
+	front int // headroom of conn
+	body  wire.Body
+	host  string // the last host read: the next is most often the same
 }
 
 // NewPacketConn serves packets on conn, whose request was read. Closing it closes conn.
 func NewPacketConn(conn wire.Conn) *PacketConn {
-	return &PacketConn{conn: conn, front: N.CalculateFrontHeadroom(conn), body: wire.Body{Source: conn}}
+	c := &PacketConn{conn: conn, front: N.CalculateFrontHeadroom(conn), body: wire.Body{Source: conn}}
+	c.Packets = wire.NewPackets(&c.body, c.next)
+	return c
 }
 
 // next waits for a frame, consumes its header and returns its address.
@@ -54,37 +56,6 @@ func (c *PacketConn) next() (M.Socksaddr, error) {
 		c.host = f.Address.Fqdn
 	}
 	return f.Address, c.body.Begin(n, f.Length)
-}
-
-// ReadPacket implements N.PacketReader: it returns where the packet goes. A packet for which buffer
-// has no room is lost. After a timeout reading goes on with a whole packet; a malformed frame is
-// final, since the next one cannot be found.
-func (c *PacketConn) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
-	for {
-		addr, err := c.next()
-		if err != nil {
-			return M.Socksaddr{}, err
-		}
-		if ok, err := c.body.ReadTo(buffer); ok || err != nil {
-			return addr, err
-		}
-	}
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (c *PacketConn) InitializeReadWaiter(options N.ReadWaitOptions) bool {
-	c.options = options
-	return false
-}
-
-// WaitReadPacket implements N.PacketReadWaiter. No buffer is held while it waits.
-func (c *PacketConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	addr, err := c.next()
-	if err != nil {
-		return nil, M.Socksaddr{}, err
-	}
-	b, err := c.body.ReadBuffer(c.options)
-	return b, addr, err
 }
 
 // WritePacket implements N.PacketWriter: source is where the packet came from. It owns b. A packet

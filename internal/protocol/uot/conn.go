@@ -21,12 +21,12 @@ var (
 // PacketConn carries the packets of a session. It is the same for client and server. Reading is for
 // one goroutine at a time, writing for as many as the stream allows.
 type PacketConn struct {
+	wire.Packets
 	conn    wire.Conn
 	request Request
 	front   int // headroom of conn
 	body    wire.Body
 	host    string // the last host read: the next is most often the same
-	options N.ReadWaitOptions
 }
 
 // ReadRequest consumes the request of a client.
@@ -37,7 +37,9 @@ func ReadRequest(conn wire.Source) (Request, error) {
 // NewPacketConn serves packets on conn, whose request r was read or written. The zero request is
 // version 1's. Closing it closes conn.
 func NewPacketConn(conn wire.Conn, r Request) *PacketConn {
-	return &PacketConn{conn: conn, request: r, front: N.CalculateFrontHeadroom(conn), body: wire.Body{Source: conn}}
+	c := &PacketConn{conn: conn, request: r, front: N.CalculateFrontHeadroom(conn), body: wire.Body{Source: conn}}
+	c.Packets = wire.NewPackets(&c.body, c.next)
+	return c
 }
 
 // parse decodes the header of a packet.
@@ -71,37 +73,6 @@ func (c *PacketConn) next() (M.Socksaddr, error) {
 			return p.Address, nil
 		}
 	}
-}
-
-// ReadPacket implements N.PacketReader: it returns where the packet goes. A packet for which buffer
-// has no room is lost. After a timeout reading goes on with a whole packet; a malformed header is
-// final, since the next one cannot be found.
-func (c *PacketConn) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
-	for {
-		addr, err := c.next()
-		if err != nil {
-			return M.Socksaddr{}, err
-		}
-		if ok, err := c.body.ReadTo(buffer); ok || err != nil {
-			return addr, err
-		}
-	}
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (c *PacketConn) InitializeReadWaiter(options N.ReadWaitOptions) bool {
-	c.options = options
-	return false
-}
-
-// WaitReadPacket implements N.PacketReadWaiter. No buffer is held while it waits.
-func (c *PacketConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	addr, err := c.next()
-	if err != nil {
-		return nil, M.Socksaddr{}, err
-	}
-	b, err := c.body.ReadBuffer(c.options)
-	return b, addr, err
 }
 
 // WritePacket implements N.PacketWriter: source is where the packet came from. It owns b. A packet

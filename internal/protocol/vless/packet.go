@@ -33,76 +33,50 @@ type stream interface {
 // PacketConn is either side of command UDP: packets to and from one destination, each framed as u16be
 // length and payload. Reading is for one goroutine at a time, writing for any number.
 type PacketConn struct {
+	wire.Packets
 	conn        stream
 	destination M.Socksaddr
 	client      bool // packets that are for another destination are lost
 	body        wire.Body
-	options     N.ReadWaitOptions
 }
 
 // NewPacketConn serves packets on conn after a request for destination. The response header goes out
 // with the first reply. Closing it closes conn.
 func NewPacketConn(conn wire.Conn, destination M.Socksaddr) *PacketConn {
-	c := NewServerConn(conn)
-	return &PacketConn{
-		conn:        c,
-		destination: destination,
-		body:        wire.Body{Source: conn},
-	}
+	return newPacketConn(NewServerConn(conn), conn, destination, false)
 }
 
 // NewClientPacketConn asks for packets of destination on conn, whose request says so. A packet to
 // another destination is lost. Closing it closes conn.
 func NewClientPacketConn(conn *ClientConn, destination M.Socksaddr) *PacketConn {
-	return &PacketConn{conn: conn, destination: destination, client: true, body: wire.Body{Source: conn}}
+	return newPacketConn(conn, conn, destination, true)
 }
 
-// next waits for a frame and consumes its header. Frames without payload are skipped.
-func (c *PacketConn) next() error {
+func newPacketConn(conn stream, source wire.Source, destination M.Socksaddr, client bool) *PacketConn {
+	c := &PacketConn{conn: conn, destination: destination, client: client, body: wire.Body{Source: source}}
+	c.Packets = wire.NewPackets(&c.body, c.next)
+	return c
+}
+
+// next waits for a frame and consumes its header. Frames without payload are skipped. The destination is
+// always the one of the request.
+func (c *PacketConn) next() (M.Socksaddr, error) {
 	for {
 		if err := c.body.Resync(); err != nil {
-			return err
+			return M.Socksaddr{}, err
 		}
 		b, err := wire.PeekFrame(c.conn, 0, lengthSize)
 		if err != nil {
-			return err
+			return M.Socksaddr{}, err
 		}
 		length := int(binary.BigEndian.Uint16(b))
 		if err := c.body.Begin(lengthSize, length); err != nil {
-			return err
-		}
-		if length > 0 {
-			return nil
-		}
-	}
-}
-
-// ReadPacket implements N.PacketReader. The destination is always the one of the request. A packet
-// for which buffer has no room is lost. After a timeout reading goes on with a whole packet.
-func (c *PacketConn) ReadPacket(buffer *buf.Buffer) (M.Socksaddr, error) {
-	for {
-		if err := c.next(); err != nil {
 			return M.Socksaddr{}, err
 		}
-		if ok, err := c.body.ReadTo(buffer); ok || err != nil {
-			return c.destination, err
+		if length > 0 {
+			return c.destination, nil
 		}
 	}
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (c *PacketConn) InitializeReadWaiter(options N.ReadWaitOptions) bool {
-	c.options = options
-	return false
-}
-
-// WaitReadPacket implements N.PacketReadWaiter. No buffer is held while it waits.
-func (c *PacketConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	if err := c.next(); err != nil {
-		return nil, M.Socksaddr{}, err
-	}
-	b, err := c.body.ReadBuffer(c.options)
-	return b, c.destination, err
 }
 
 // WritePacket implements N.PacketWriter. It owns b. Where the packet comes from is not on the wire,
