@@ -212,16 +212,7 @@ func helloID(fingerprint string) (utls.ClientHelloID, error) {
 	case "random":
 		return browsers[time.Now().UnixNano()%modern].id, nil
 	case "randomized":
-		seed, err := utls.NewPRNGSeed()
-		if err != nil {
-			return utls.ClientHelloID{}, fmt.Errorf("utls: %w", err)
-		}
-		weights := utls.DefaultWeights
-		weights.TLSVersMax_Set_VersionTLS13 = 1
-		weights.FirstKeyShare_Set_CurveP256 = 0
-		id := utls.HelloRandomized
-		id.Seed, id.Weights = seed, &weights
-		return id, nil
+		return randomHello()
 	}
 	for _, b := range browsers {
 		if b.name == fingerprint {
@@ -229,6 +220,25 @@ func helloID(fingerprint string) (utls.ClientHelloID, error) {
 		}
 	}
 	return utls.ClientHelloID{}, fmt.Errorf("utls: fingerprint %q is unknown", fingerprint)
+}
+
+// randomHello makes a hello up. The library draws the groups that it names and those that it has a key for
+// apart: of X25519MLKEM768 both are there or none, since the library cannot add the key when a server asks
+// for it, as those of Go do. Every browser names protocols.
+func randomHello() (utls.ClientHelloID, error) {
+	seed, err := utls.NewPRNGSeed()
+	if err != nil {
+		return utls.ClientHelloID{}, fmt.Errorf("utls: %w", err)
+	}
+	postQuantum := float64(seed[0] & 1)
+	weights := utls.DefaultWeights
+	weights.TLSVersMax_Set_VersionTLS13 = 1
+	weights.FirstKeyShare_Set_CurveP256 = 0
+	weights.CurveIDs_Append_X25519 = postQuantum
+	weights.KeyShare_Append_RandomGroups = postQuantum
+	id := utls.HelloRandomizedALPN
+	id.Seed, id.Weights = seed, &weights
+	return id, nil
 }
 
 // handshake greets as the browser, but for the protocols that a transport needs.

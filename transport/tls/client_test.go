@@ -118,7 +118,7 @@ func TestClientFingerprints(t *testing.T) {
 					t.Fatal(err)
 				}
 				state := peer.ConnectionState()
-				if state.ServerName != "a.example" || fingerprint != "randomized" && fingerprint != "360" && fingerprint != "android" && state.NegotiatedProtocol != protocol {
+				if state.ServerName != "a.example" || fingerprint != "360" && fingerprint != "android" && state.NegotiatedProtocol != protocol {
 					t.Errorf("name %q, protocol %q", state.ServerName, state.NegotiatedProtocol)
 				}
 				if client.ConnectionState().Version < tls.VersionTLS12 {
@@ -127,6 +127,22 @@ func TestClientFingerprints(t *testing.T) {
 				talk(t, client, peer)
 			})
 		}
+	}
+}
+
+// Whatever is drawn, a server that prefers a group with which the hello could not begin is reached.
+func TestClientRandomized(t *testing.T) {
+	for range 16 { // one in three was not
+		client, peer, err := reach(t, "a.example", []string{"h2"}, func(o *option.ClientTLS) {
+			o.UTLS = &option.UTLS{Enabled: true, Fingerprint: "randomized"}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := peer.ConnectionState().NegotiatedProtocol; got != "h2" {
+			t.Errorf("protocol %q", got)
+		}
+		_, _ = client.Close(), peer.Close()
 	}
 }
 
