@@ -48,6 +48,7 @@ type actor struct {
 
 	synced      time.Time // the last time that everything was as the panel says
 	nextSync    time.Time
+	quiet       time.Time // the panel asked not to be called until then
 	nextReport  time.Time
 	nextHear    time.Time // when what was heard is looked at
 	heard       bool
@@ -145,7 +146,7 @@ func (a *actor) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-a.kick:
-			a.nextSync = a.svc.cfg.Now()
+			a.nextSync, a.quiet = a.svc.cfg.Now(), time.Time{}
 		case <-a.news.bell:
 			a.hear()
 		case <-timer.C:
@@ -153,11 +154,11 @@ func (a *actor) run(ctx context.Context) {
 		if a.heard && !a.svc.cfg.Now().Before(a.nextHear) {
 			guard(a.say, "news", a.applyNews, func(time.Duration) { a.nextSync = a.svc.cfg.Now() })
 		}
-		if now = a.svc.cfg.Now(); !now.Before(a.nextSync) || a.fresh(now) {
+		if now = a.svc.cfg.Now(); !now.Before(a.quiet) && (!now.Before(a.nextSync) || a.fresh(now)) {
 			guard(a.say, "sync", func() { a.syncStep(ctx) }, func(wait time.Duration) { a.nextSync = now.Add(wait) })
 			a.hasten()
 		}
-		if now = a.svc.cfg.Now(); !now.Before(a.nextReport) && !a.away && ctx.Err() == nil {
+		if now = a.svc.cfg.Now(); !now.Before(a.quiet) && !now.Before(a.nextReport) && !a.away && ctx.Err() == nil {
 			guard(a.say, "report", func() { a.reportStep(a.svc.hard) }, func(wait time.Duration) { a.nextReport = now.Add(wait) })
 		}
 		a.note()
@@ -188,12 +189,22 @@ func (a *actor) hasten() {
 	}
 }
 
+// heed notes what the panel asked for with a failure: whatever call it was about, none is made before.
+func (a *actor) heed(err error) {
+	if until := a.svc.cfg.Now().Add(retryAfter(err)); until.After(a.quiet) {
+		a.quiet = until
+	}
+}
+
 // pause is the time until something is due. While the panel is away a report waits for the sync that
 // finds it back.
 func (a *actor) pause() time.Duration {
 	next := a.nextSync
 	if !a.away && a.nextReport.Before(next) {
 		next = a.nextReport
+	}
+	if next.Before(a.quiet) {
+		next = a.quiet
 	}
 	if a.heard && a.nextHear.Before(next) {
 		next = a.nextHear
@@ -210,6 +221,7 @@ func (a *actor) syncStep(ctx context.Context) {
 	now := a.svc.cfg.Now()
 	class := classOf(err)
 	a.away = class == Unreachable || class == Unclear
+	a.heed(err)
 	if err == nil {
 		if n := a.syncFold.ok(); n > 0 {
 			a.say(slog.LevelInfo, "sync works again after %d failures", n)
@@ -224,11 +236,11 @@ func (a *actor) syncStep(ctx context.Context) {
 	wait := a.syncInterval()
 	if class != 0 {
 		a.syncFails++
-		wait = max(backoff(min(firstBackoff, wait), a.syncFails), retryAfter(err))
+		wait = backoff(min(firstBackoff, wait), a.syncFails)
 	} else {
 		a.syncFails = 0 // the panel is well, what it says is not
 	}
-	wait = jitter(wait)
+	wait = max(jitter(wait), retryAfter(err))
 	if a.manager == nil && !a.asked {
 		wait = a.fromSnapshot(wait)
 	}

@@ -75,6 +75,34 @@ func TestBrittle(t *testing.T) {
 	})
 }
 
+// TestRulesGoWithTheirPanel: an entry that means another panel from now on forgets the rules of the former one.
+func TestRulesGoWithTheirPanel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1)
+		xboard, other := b.panel, b.cfg.Options[0]
+		xboard.SetUser(paneltest.User{ID: 1})
+		b.panel = paneltest.NewSSPanel(token, true)
+		b.wire.Panel = b.panel
+		b.panel.SetUser(paneltest.User{ID: 1})
+		b.panel.SetNode(paneltest.Node{ID: 1, Protocol: "trojan", Port: 443})
+		b.panel.SetRules([]paneltest.Rule{{ID: 7, Regex: "torrent", Type: 1}})
+		b.cfg.Options[0].Type = "sspanel"
+		b.start()
+		defer b.stop()
+		if len(b.host.rules[tag1]) != 1 {
+			t.Fatalf("rules are %q", b.host.rules[tag1])
+		}
+		b.wire.Panel = xboard
+		if err := b.s.Reload([]option.Panel{other}, b.cfg.Limits, option.Traffic{}); err != nil {
+			t.Fatal(err)
+		}
+		b.pass(2 * time.Minute)
+		if got := b.host.rules[tag1]; len(got) != 0 {
+			t.Errorf("the former panel's rules stay: %q", got)
+		}
+	})
+}
+
 // TestHits: the panel's rules are in force, and it hears of each user who met one, once a report.
 func TestHits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

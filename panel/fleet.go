@@ -149,10 +149,11 @@ func (f *fleet) pullStep(ctx context.Context) {
 		return
 	}
 	f.fails++
-	wait := jitter(max(backoff(min(firstBackoff, f.pullInterval()), f.fails), retryAfter(err)))
+	wait := jitter(backoff(min(firstBackoff, f.pullInterval()), f.fails))
 	if !f.asked && f.wanted == nil {
 		wait = f.fromFile(ctx, wait)
 	}
+	wait = max(wait, retryAfter(err))
 	f.asked = true
 	f.nextPull = now.Add(wait)
 	if line, ok := f.pullFold.fail(now, err.Error()); ok {

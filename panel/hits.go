@@ -86,6 +86,7 @@ func (a *actor) sendHits(ctx context.Context, reporter AuditReporter, part []Hit
 	}
 	class := classOf(err)
 	a.away = class == Unreachable || class == Unclear
+	a.heed(err)
 	if line, ok := a.auditFold.fail(a.svc.cfg.Now(), err.Error()); ok {
 		a.say(slog.LevelWarn, "%s", line)
 	}

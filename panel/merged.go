@@ -99,6 +99,7 @@ func (a *actor) settleOnline(err error) {
 	}
 	class := classOf(err)
 	a.away = class == Unreachable || class == Unclear
+	a.heed(err)
 	if line, ok := a.onlineFold.fail(a.svc.cfg.Now(), err.Error()); ok {
 		a.say(slog.LevelWarn, "%s; the next report has the state of then", line)
 	}

@@ -152,6 +152,7 @@ func TestMergedThresholds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newMergedBench(t)
 		b.cfg.Limits.Report = option.Report{MinTrafficKB: 10, MinOnlineKB: 20}
+		b.cfg.Limits.IPExpiry = option.Duration(5 * time.Minute) // longer than any report takes to come
 		b.start()
 		defer b.stop()
 		b.move(tag1, 1, 10*1024-1, 0)

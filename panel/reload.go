@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"heki/option"
 )
@@ -97,7 +98,7 @@ func (a *actor) change(e *entry) {
 	a.stop()
 	a.conf.Store(e)
 	a.dirty = true
-	a.nextSync = a.svc.cfg.Now()
+	a.nextSync, a.quiet = a.svc.cfg.Now(), time.Time{}
 	a.syncFails = 0
 }
 

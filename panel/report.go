@@ -30,13 +30,12 @@ func (a *actor) reportStep(ctx context.Context) {
 		a.reportFails = 0
 	} else {
 		a.reportFails++
-		wait = max(wait, backoff(firstBackoff, a.reportFails), retryAfter(err))
+		wait = max(wait, backoff(firstBackoff, a.reportFails))
 	}
 	now := a.svc.cfg.Now()
 	a.nextReport = now.Add(jitter(wait))
 	if a.away { // the next sync finds out whether the panel is back
-		wait := max(backoff(firstBackoff, a.reportFails), retryAfter(err))
-		if probe := now.Add(jitter(wait)); probe.Before(a.nextSync) {
+		if probe := now.Add(jitter(backoff(firstBackoff, a.reportFails))); probe.Before(a.nextSync) {
 			a.nextSync = probe
 		}
 	}
@@ -125,6 +124,7 @@ func (a *actor) send(ctx context.Context, batch meter.Batch, r *rest) (err error
 	}
 	class := classOf(err)
 	a.away = class == Unreachable || class == Unclear
+	a.heed(err)
 	kept := "kept for the next report"
 	if outcome == meter.Ambiguous(a.svc.ambiguous()) {
 		kept = fate(a.svc.ambiguous())
@@ -190,6 +190,7 @@ func (a *actor) reportStatus(ctx context.Context) {
 	}
 	class := classOf(err)
 	a.away = class == Unreachable || class == Unclear
+	a.heed(err)
 	if line, ok := a.statusFold.fail(a.svc.cfg.Now(), err.Error()); ok {
 		a.say(slog.LevelWarn, "%s", line)
 	}

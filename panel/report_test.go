@@ -250,7 +250,7 @@ func TestThresholdsLoseNothing(t *testing.T) {
 			t.Errorf("%d bytes are billed below the threshold", got)
 		}
 		b.panel.RemoveUser(1)
-		b.pass(2 * time.Minute)
+		b.pass(3 * time.Minute) // a sync and a report after it
 		if got := b.panel.Traffic(1, 1).Up; got != 100 {
 			t.Errorf("billed %d of the user who was removed, want 100", got)
 		}

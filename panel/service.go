@@ -41,7 +41,7 @@ type Config struct {
 // Service runs one actor for each node of each panel. Its methods are safe for concurrent use.
 type Service struct {
 	cfg   Config
-	clock clock
+	clock *clock
 	began time.Time
 
 	hard    context.Context // ends what may not be cut lightly: reports in flight
@@ -73,7 +73,7 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, actors: make(map[string]*actor), fleets: make(map[string]*fleet), clients: make(map[clientKey]*http.Client),
 		turn: make(chan struct{}, 1), began: cfg.Now(),
 	}
-	s.clock.log = cfg.Log
+	s.clock = newClock(cfg.Log, cfg.Now)
 	s.hard, s.hardEnd = context.WithCancel(context.Background())
 	plan, err := s.plan(cfg.Options, cfg.Limits, cfg.Traffic)
 	if err == nil {

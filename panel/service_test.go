@@ -18,6 +18,7 @@ import (
 	"heki/internal/meter"
 	"heki/option"
 	"heki/panel"
+	"heki/panel/machine"
 	"heki/panel/paneltest"
 	"heki/panel/xboard"
 )
@@ -190,6 +191,45 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("%d tries in an hour", n)
 		}
 	})
+}
+
+// TestRetryAfter: what a panel asks for holds for every call of the node, whichever it was about.
+func TestRetryAfter(t *testing.T) {
+	for _, call := range []paneltest.Call{paneltest.Users, paneltest.PushCall, paneltest.AliveCall, paneltest.AliveList, paneltest.Status} {
+		t.Run(string(call), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, 1)
+				b.cfg.Machine = machine.New("/")
+				b.panel.SetUser(paneltest.User{ID: 1, DeviceLimit: 3})
+				b.start()
+				defer b.stop()
+				l, err := b.host.users(tag1)[1].Meter.Open(t.Context(), netip.MustParseAddr("192.0.2.1"), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				l.Up(100)
+				before := b.panel.Requests(call)
+				b.panel.Fail(call, paneltest.TooMany(10*time.Minute), 1)
+				for i := 0; b.panel.Requests(call) == before; i++ {
+					if i == 200 {
+						t.Fatal("the call was never made")
+					}
+					b.pass(time.Second)
+				}
+				total := b.panel.Requests(paneltest.Any)
+				b.pass(9 * time.Minute)
+				if n := b.panel.Requests(paneltest.Any) - total; n > 1 { // one may have been under way
+					b.log.dump(t)
+					t.Errorf("%d calls in the ten minutes that the panel asked for", n)
+				}
+				b.pass(4 * time.Minute)
+				if n := b.panel.Requests(paneltest.Any) - total; n < 4 || b.panel.Total().Up != 100 {
+					t.Errorf("%d calls after it, %d bytes billed", n, b.panel.Total().Up)
+				}
+			})
+		})
+	}
 }
 
 type counter struct {

@@ -74,6 +74,7 @@ func (a *actor) devices(ctx context.Context) {
 		}
 		return
 	}
+	a.heed(err)
 	if line, ok := a.deviceFold.fail(a.svc.cfg.Now(), err.Error()); ok && ctx.Err() == nil {
 		a.say(slog.LevelWarn, "%s; IP limits count this machine's connections alone", line)
 	}
@@ -83,6 +84,12 @@ func (a *actor) devices(ctx context.Context) {
 func (a *actor) fetchRules(ctx context.Context, timeout time.Duration) error {
 	source, ok := a.entry().client.(RuleSource)
 	if !ok {
+		if a.common != nil { // the entry was another panel's before
+			a.common = nil
+			if a.manager != nil {
+				a.applyRouting()
+			}
+		}
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -36,7 +36,7 @@ func watch(ctx context.Context, now func() time.Time, say func(slog.Level, strin
 			wait = backoff(firstBackoff, fails)
 			say(slog.LevelDebug, "push: %v; next try in %s", err, wait.Round(time.Second))
 		}
-		timer := time.NewTimer(jitter(wait))
+		timer := time.NewTimer(max(jitter(wait), retryAfter(err)))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
