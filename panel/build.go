@@ -53,6 +53,9 @@ func stream(n *Node, local option.Stream) option.Stream {
 		s.Listen.Listen = option.Listable[string]{n.Listen}
 	}
 	s.Limits = nil
+	if n.ProxyProtocol && s.ProxyProtocol == "" && n.Protocol != constant.TypeHysteria2 {
+		s.ProxyProtocol = option.ProxyRequired
+	}
 	s.UDPProxyProtocol = "" // defaults may have it for other nodes' sake
 	s.Transport = carrier(&n.Carrier)
 	s.TLS = tlsOf(n, s.TLS)

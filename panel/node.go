@@ -39,6 +39,8 @@ type Node struct {
 	AlterID   int     `json:"alter_id,omitempty"`  // VMess, of every user
 	Routes    []Route `json:"routes,omitempty"`
 
+	ProxyProtocol bool `json:"proxy_protocol,omitempty"` // each TCP connection begins with a PROXY header; proxy_protocol of the operator wins
+
 	CustomOutbounds []string `json:"custom_outbounds,omitempty"` // XBoard: objects of JSON in the words of Xray or sing-box
 	CustomRoutes    []string `json:"custom_routes,omitempty"`    // likewise, after routes
 

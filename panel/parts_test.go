@@ -76,6 +76,15 @@ func TestBuild(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	behind := &Node{Protocol: "trojan", Port: 1, ProxyProtocol: true}
+	if o := build("t", behind, local).Options.(*option.Trojan); o.ProxyProtocol != option.ProxyRequired {
+		t.Errorf("the panel's PROXY protocol: %+v", o)
+	}
+	off := local
+	off.ProxyProtocol = option.ProxyOff
+	if o := build("t", behind, off).Options.(*option.Trojan); o.ProxyProtocol != option.ProxyOff {
+		t.Errorf("the operator's PROXY protocol lost: %+v", o)
+	}
 	files := &Node{Protocol: "trojan", Port: 1, TLS: TLSOn, Cert: &Cert{Mode: "file", Path: "/c", KeyPath: "/k", RejectSNI: true}}
 	if o := build("t", files, option.PanelNode{}).Options.(*option.Trojan).TLS; o.CertificatePath != "/c" || o.KeyPath != "/k" || !o.RejectUnknownSNI {
 		t.Errorf("the panel's certificate: %+v", o)

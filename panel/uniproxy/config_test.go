@@ -213,6 +213,18 @@ func TestParseProtocols(t *testing.T) {
 			panel.Node{Protocol: "anytls", Port: 443, TLS: panel.TLSOn, Cert: &panel.Cert{Mode: "dns", Domains: []string{"a.com"}, Provider: "cloudflare", Env: map[string]string{"A": "b"}}},
 		},
 		{
+			"xiaov2board's version 2, Shadowsocks over HTTP", `{"listen_ip":"0.0.0.0","server_port":8388,"network":"tcp","network_settings":{"path":"\/x","Host":"www.bing.com"},"protocol":"shadowsocks","tls":0,"tls_settings":null,"cipher":"aes-128-gcm","obfs":null,"obfs_password":null` + tail, "",
+			panel.Node{Protocol: "shadowsocks", Port: 8388, Listen: "0.0.0.0", Cipher: "aes-128-gcm", Obfs: &panel.Obfs{Type: "http", Path: "/x", Host: "www.bing.com"}},
+		},
+		{
+			"xiaov2board's version 2, plain Shadowsocks", `{"server_port":8388,"network":"tcp","network_settings":[],"protocol":"shadowsocks","tls":0,"tls_settings":null,"cipher":"aes-128-gcm"` + tail, "",
+			panel.Node{Protocol: "shadowsocks", Port: 8388, Cipher: "aes-128-gcm"},
+		},
+		{
+			"behind a relay", `{"server_port":443,"network":"tcp","network_settings":{"acceptProxyProtocol":true},"protocol":"trojan","tls":1,"tls_settings":{"server_name":"a","ech":"cloudflare"}` + tail, "",
+			panel.Node{Protocol: "trojan", Port: 443, Carrier: panel.Carrier{Network: "tcp"}, TLS: panel.TLSOn, ServerName: "a", ProxyProtocol: true},
+		},
+		{
 			"xiaov2board's version 2", `{"listen_ip":"0.0.0.0","server_port":8443,"network":"tcp","network_settings":{"acceptProxyProtocol":false},"protocol":"anytls","tls":1,"tls_settings":{"server_name":"a.example.com"},"encryption":null,"flow":null,"cipher":null,"up_mbps":0,"down_mbps":0,"obfs":null,"obfs_password":null,"padding_scheme":null,"ignore_client_bandwidth":true,"base_config":{"push_interval":60,"pull_interval":30,"node_report_min_traffic":10,"device_online_min_traffic":"2"}}`, "",
 			panel.Node{Protocol: "anytls", Port: 8443, Listen: "0.0.0.0", TLS: panel.TLSOn, ServerName: "a.example.com", IgnoreClientBandwidth: true, MinTraffic: 10000, MinOnline: 2000},
 		},
@@ -233,6 +245,10 @@ func TestParseProtocols(t *testing.T) {
 func TestParseNodeRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"a plugin", `{"protocol":"shadowsocks","server_port":8388,"cipher":"aes-128-gcm","plugin":"v2ray-plugin","plugin_opts":"tls","server_key":null` + tail, `plugin is "v2ray-plugin"`},
+		{"shadowsocks over ws", `{"protocol":"shadowsocks","server_port":8388,"cipher":"aes-128-gcm","network":"ws"` + tail, `network is "ws", which heki does not serve with Shadowsocks`},
+		{"ECH", `{"protocol":"trojan","server_port":443,"network":"tcp","tls":1,"tls_settings":{"server_name":"a","ech":{"enabled":true,"config":"x","key":"y"}}` + tail, "tls_settings.ech is on"},
+		{"xiaov2board's ECH", `{"protocol":"anytls","server_port":443,"network":"tcp","tls":1,"tls_settings":{"server_name":"a","ech":"custom","ech_key":"y"}` + tail, "tls_settings.ech is on"},
+		{"ML-DSA", `{"protocol":"vless","server_port":443,"network":"tcp","tls":2,"tls_settings":{"server_name":"a","private_key":"P","mldsa65Seed":"x"}` + tail, "tls_settings.mldsa65Seed is set"},
 		{"no cipher", `{"protocol":"shadowsocks","server_port":8388,"cipher":null` + tail, "cipher is missing"},
 		{"hysteria 1", `{"protocol":"hysteria","server_port":8443,"version":1,"up_mbps":100,"down_mbps":100,"obfs":"pw"` + tail, "node 3 is hysteria, which this version does not serve"},
 		{"xiaov2board encryption", `{"protocol":"vless","server_port":80,"network":"tcp","tls":0,"encryption":"mlkem768x25519plus"` + tail, "decryption is set"},

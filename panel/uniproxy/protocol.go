@@ -79,8 +79,14 @@ func (c *config) finish(kind string) (*panel.Node, error) {
 	n.ServerName = cmp.Or(n.ServerName, c.settings.serverName)
 	switch n.TLS {
 	case panel.TLSReality:
+		if c.settings.mldsa65 {
+			return nil, errors.New("tls_settings.mldsa65Seed is set: ML-DSA in REALITY is not served by this version; empty it in the node")
+		}
 		n.Reality = c.settings.reality()
 	case panel.TLSOn:
+		if c.settings.ech {
+			return nil, errors.New("tls_settings.ech is on: ECH is not served by this version; turn it off in the node")
+		}
 		if cert := c.settings.cert; !reflect.ValueOf(cert).IsZero() {
 			n.Cert = &cert
 		}
@@ -108,10 +114,11 @@ func (c *config) byProtocol() error {
 		n.TLS = c.tlsOr(panel.TLSOn)
 		return c.stream()
 	case constant.TypeShadowsocks:
+		carrier := n.Carrier
 		n.TLS, n.Carrier = panel.TLSOff, panel.Carrier{}
-		return c.shadowsocks()
+		return c.shadowsocks(&carrier)
 	case constant.TypeHysteria2:
-		n.TLS, n.Carrier = panel.TLSOn, panel.Carrier{}
+		n.TLS, n.Carrier, n.ProxyProtocol = panel.TLSOn, panel.Carrier{}, false
 		c.salamander()
 		return nil
 	case constant.TypeAnyTLS:
@@ -143,15 +150,24 @@ func (c *config) stream() error {
 	return nil
 }
 
-// shadowsocks reads what is before Shadowsocks: v2board's obfs, or XBoard's plugin with its options
-// "obfs=http;obfs-host=www.bing.com;path=/".
-func (c *config) shadowsocks() error {
+// shadowsocks reads what is before Shadowsocks: v2board's obfs, XBoard's plugin with its options
+// "obfs=http;obfs-host=www.bing.com;path=/", or path and Host of xiaov2board's version 2, whatever its network is
+// called (v2node does so).
+func (c *config) shadowsocks(carrier *panel.Carrier) error {
 	if c.node.Cipher == "" {
 		return errors.New("cipher is missing")
 	}
 	obfs := panel.Obfs{Type: c.obfs, Host: c.obfsHost, Path: c.obfsPath}
+	switch strings.ToLower(carrier.Network) {
+	case "", "tcp", "http":
+	default:
+		return fmt.Errorf("network is %.32q, which heki does not serve with Shadowsocks", carrier.Network)
+	}
 	switch c.plugin {
 	case "":
+		if obfs.Type == "" && (carrier.Path != "" || carrier.Host != "" || strings.EqualFold(carrier.Network, "http")) {
+			obfs = panel.Obfs{Type: "http", Host: carrier.Host, Path: carrier.Path}
+		}
 	case "obfs", "obfs-local", "simple-obfs":
 		for option := range strings.SplitSeq(c.pluginOpts, ";") {
 			switch key, value, _ := strings.Cut(strings.TrimSpace(option), "="); key {

@@ -15,12 +15,14 @@ func (c *config) networkMember(it *jsoniter.Iterator, name string) {
 	switch name {
 	case "path":
 		c.node.Path = phpjson.Text(it)
-	case "host":
+	case "host", "Host": // with a capital: Shadowsocks of xiaov2board's version 2
 		if hosts := phpjson.Texts(it); len(hosts) > 0 {
 			c.node.Host = hosts[0]
 		}
 	case "serviceName", "service_name":
 		c.node.ServiceName = phpjson.Text(it)
+	case "acceptProxyProtocol":
+		c.node.ProxyProtocol = phpjson.Bool(it)
 	case "headers":
 		c.hostHeader(it)
 	case "header": // of tcp
@@ -77,6 +79,8 @@ type tlsSettings struct {
 	names      []string // server_names, short_ids: xiaov2board's version 2
 	shortIDs   []string
 	cert       panel.Cert
+	ech        bool // clients encrypt their hello for a key of the node
+	mldsa65    bool // clients want a second signature
 }
 
 func (t *tlsSettings) read(it *jsoniter.Iterator) {
@@ -94,6 +98,10 @@ func (t *tlsSettings) read(it *jsoniter.Iterator) {
 			t.shortID = phpjson.Text(it)
 		case "xver":
 			t.xver = phpjson.Named(it, "tls_settings.xver", phpjson.Int)
+		case "ech":
+			t.ech = echOf(it)
+		case "mldsa65Seed":
+			t.mldsa65 = phpjson.Text(it) != ""
 		case "server_names":
 			t.names = phpjson.Texts(it)
 		case "short_ids":
@@ -103,6 +111,23 @@ func (t *tlsSettings) read(it *jsoniter.Iterator) {
 		}
 		return true
 	})
+}
+
+// echOf tells whether the node must have a key: XBoard says enabled, xiaov2board custom. Its other modes are
+// about the server of a CDN.
+func echOf(it *jsoniter.Iterator) (on bool) {
+	if it.WhatIsNext() != jsoniter.ObjectValue && it.WhatIsNext() != jsoniter.ArrayValue {
+		return phpjson.Text(it) == "custom"
+	}
+	phpjson.Object(it, func(name string) bool {
+		if name == "enabled" {
+			on = phpjson.Bool(it)
+		} else {
+			it.Skip()
+		}
+		return true
+	})
+	return on
 }
 
 // reality is what the settings say where tls is 2. Node.Check and the inbound judge it.
