@@ -25,7 +25,7 @@ type deep struct {
 }
 
 func newDeep(in io.Reader) *deep {
-	return &deep{wiretest.New(strings.NewReader("")), bufio.NewReaderSize(in, deepPeek)}
+	return &deep{wiretest.New(strings.NewReader("")), bufio.NewReaderSize(in, plainMost)}
 }
 
 func (d *deep) Read(p []byte) (int, error) { return d.r.Read(p) }

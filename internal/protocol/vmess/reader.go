@@ -5,48 +5,58 @@ import (
 
 	"github.com/sagernet/sing/common/buf"
 
+	"heki/internal/protocol/chunk"
 	"heki/internal/protocol/wire"
 )
 
-// Sizes in bytes of what a reader asks of its source.
-const (
-	// deepPeek is what sources that show what they hold can look ahead, netio.Conn being one.
-	deepPeek = 32 << 10
-	// batch is the least room of a buffer that several chunks may share.
-	batch = 32 << 10
-)
+// plainMost is the most that a read of a stream without chunks takes in bytes.
+const plainMost = 32 << 10
 
-// reader decrypts one direction. It keeps what it knows of a chunk across errors, so that a read
-// deadline that cuts a chunk costs nothing.
+// reader decrypts one direction. A read deadline that cuts a chunk costs nothing.
 type reader struct {
 	body
+	chunks   chunk.Reader
 	source   wire.Source
-	buffered func() []byte // what source holds; nil when it does not tell
 	pool     wire.Pool
 	prologue func() error // reads what precedes the body; nil once that is done
 	packets  bool         // a chunk is a packet: never put two together
 
-	begun      bool // a chunk has come
-	sized      bool // total and pad are of the chunk that comes next
-	total, pad int
-	large      *buf.Buffer // a chunk too long to look at, on its way in
-	rest       *buf.Buffer // payload for the next Read
-	err        error       // final
+	begun bool        // a chunk has come
+	tail  int         // padding of the chunk that comes next, in bytes
+	rest  *buf.Buffer // payload for the next Read
+	err   error       // final, but of chunks
 }
 
 func (r *reader) init(source wire.Source, b body, pool wire.Pool) {
 	r.body, r.source, r.pool = b, source, pool
-	if s, ok := source.(interface{ Buffered() []byte }); ok {
-		r.buffered = s.Buffered
-	}
+	r.chunks.Init(source, opener{r}, pool)
 }
 
-// deep is how far the source can look ahead.
-func (r *reader) deep() int {
-	if r.buffered != nil {
-		return deepPeek
+// opener is the body of a reader as chunk.Reader asks for it.
+type opener struct{ r *reader }
+
+// Size implements chunk.Opener.
+func (o opener) Size() int { return o.r.size() }
+
+// Length implements chunk.Opener.
+func (o opener) Length(field []byte) (total int, err error) {
+	total, o.r.tail, err = o.r.length(field)
+	return total, err
+}
+
+// Open implements chunk.Opener. The empty chunk is io.EOF, but for the very first: Xray's client sends one
+// when its user says nothing for 100 ms, as where the server speaks first, and goes on after it.
+func (o opener) Open(dst, src []byte) ([]byte, error) {
+	plain, err := o.r.open(dst, src, o.r.tail)
+	if err != nil {
+		return nil, err
 	}
-	return wire.MaxPeek
+	first := !o.r.begun
+	o.r.begun = true
+	if len(plain) == 0 && !first {
+		return nil, io.EOF
+	}
+	return plain, nil
 }
 
 // wait returns a buffer with payload, the caller's, once there is some. None is held before. At the
@@ -65,126 +75,24 @@ func (r *reader) wait() (*buf.Buffer, error) {
 		}
 		r.prologue = nil
 	}
-	if !r.chunked {
+	switch {
+	case !r.chunked:
 		return r.waitPlain()
+	case r.packets:
+		return r.waitPacket()
 	}
-	if err := r.head(); err != nil {
-		return nil, err
-	}
-	if r.total > r.deep() {
-		return r.waitLarge()
-	}
-	chunk, err := wire.PeekFrame(r.source, 1, r.total)
-	if err != nil {
-		return nil, err
-	}
-	first := !r.begun
-	b := r.pool.Get(max(r.total, r.shared()))
-	if err := r.take(b, chunk); err != nil {
+	return r.chunks.Wait()
+}
+
+// waitPacket returns one chunk.
+func (r *reader) waitPacket() (*buf.Buffer, error) {
+	for {
+		b, err := r.chunks.WaitChunk()
+		if err != nil || !b.IsEmpty() {
+			return b, err
+		}
 		wire.Give(r.pool, b)
-		return nil, err
 	}
-	r.more(b)
-	if first && b.IsEmpty() {
-		wire.Give(r.pool, b)
-		return r.wait()
-	}
-	return wire.Filled(b), nil
-}
-
-// shared is the room for chunks after the first.
-func (r *reader) shared() int {
-	if r.buffered == nil || r.packets {
-		return 0
-	}
-	return batch
-}
-
-// head reads the length of the next chunk.
-func (r *reader) head() error {
-	if r.sized {
-		return nil
-	}
-	field, err := wire.PeekFrame(r.source, 0, r.size())
-	if err != nil {
-		return err
-	}
-	r.total, r.pad, err = r.length(field[:r.size()])
-	if err != nil {
-		return r.fail(err)
-	}
-	r.sized = true
-	_, err = r.source.Discard(r.size())
-	return err
-}
-
-// take decrypts the chunk that starts chunk into b and consumes it. The empty chunk is io.EOF, but for
-// the very first: Xray's client sends one when its user says nothing for 100 ms, as where the server
-// speaks first, and goes on after it.
-func (r *reader) take(b *buf.Buffer, chunk []byte) error {
-	plain, err := r.open(b.FreeBytes(), chunk[:r.total], r.pad)
-	if err != nil {
-		return r.fail(err)
-	}
-	if _, err := r.source.Discard(r.total); err != nil {
-		return r.fail(err)
-	}
-	r.sized = false
-	first := !r.begun
-	r.begun = true
-	if len(plain) == 0 && !first {
-		return r.fail(io.EOF)
-	}
-	b.Extend(len(plain))
-	return nil
-}
-
-// more adds the chunks that are there already, as far as b has room. An error is for the next call.
-func (r *reader) more(b *buf.Buffer) {
-	if r.shared() == 0 {
-		return
-	}
-	for r.err == nil {
-		if !r.sized && len(r.buffered()) < r.size() {
-			return
-		}
-		if r.head() != nil || len(r.buffered()) < r.total || b.FreeLen() < r.total {
-			return
-		}
-		_ = r.take(b, r.buffered())
-	}
-}
-
-// waitLarge is for chunks that the source cannot show whole.
-func (r *reader) waitLarge() (*buf.Buffer, error) {
-	if r.large == nil {
-		if _, err := wire.PeekFrame(r.source, 1, 1); err != nil {
-			return nil, err
-		}
-		r.large = r.pool.Get(r.total)
-	}
-	for r.large.Len() < r.total {
-		n, err := r.source.Read(r.large.FreeBytes()[:r.total-r.large.Len()])
-		r.large.Extend(n)
-		switch {
-		case err == io.EOF && r.large.Len() < r.total:
-			return nil, r.fail(io.ErrUnexpectedEOF)
-		case err != nil && err != io.EOF:
-			return nil, err // maybe a deadline: the rest may still come
-		}
-	}
-	b := r.large
-	r.large, r.sized, r.begun = nil, false, true
-	plain, err := r.open(b.Bytes(), b.Bytes(), r.pad)
-	if err == nil && len(plain) == 0 {
-		err = io.EOF
-	}
-	if err != nil {
-		wire.Give(r.pool, b)
-		return nil, r.fail(err)
-	}
-	b.Truncate(len(plain))
-	return wire.Filled(b), nil
 }
 
 // waitPlain is for streams without chunks.
@@ -193,7 +101,7 @@ func (r *reader) waitPlain() (*buf.Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := r.pool.Get(min(len(in), batch))
+	b := r.pool.Get(min(len(in), plainMost))
 	n := min(len(in), b.FreeLen())
 	if r.cfb != nil {
 		r.cfb.Decrypt(b.Extend(n), in[:n])
@@ -232,12 +140,11 @@ func (r *reader) replaceable() bool {
 
 // drop gives up what is held. No reads may follow.
 func (r *reader) drop() {
-	for _, b := range []*buf.Buffer{r.rest, r.large} {
-		if b != nil {
-			wire.Give(r.pool, b)
-		}
+	if r.rest != nil {
+		wire.Give(r.pool, r.rest)
+		r.rest = nil
 	}
-	r.rest, r.large = nil, nil
+	r.chunks.Drop()
 }
 
 func (r *reader) fail(err error) error {
