@@ -66,6 +66,9 @@ type actor struct {
 	diskMu   sync.Mutex
 	diskFold fold // guarded by diskMu
 
+	endMu sync.Mutex
+	ended bool // guarded by endMu: removed, and its journal may be another actor's by now
+
 	kick chan struct{} // capacity 1: sync now
 	news inbox         // what the panel tells
 	hits hits          // who met which rule since the last report

@@ -75,6 +75,34 @@ func TestBrittle(t *testing.T) {
 	})
 }
 
+// TestClosedNode: a node that the panel has closed loses its users at the second sighting, and one line tells why.
+func TestClosedNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 0)
+		b.panel = paneltest.NewSSPanel(token, true)
+		b.wire.Panel = b.panel
+		b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = "sspanel", 1, []option.PanelNode{{ID: 1}}
+		row := paneltest.Node{ID: 1, Protocol: "trojan", Port: 443}
+		b.panel.SetNode(row)
+		b.panel.SetUser(paneltest.User{ID: 4})
+		b.start()
+		defer b.stop()
+		row.Closed = "Node out of bandwidth."
+		b.panel.SetNode(row)
+		b.pass(30 * time.Minute)
+		if n := b.log.count("it has no users"); n != 1 || len(b.host.users(tag1)) != 0 {
+			b.log.dump(t)
+			t.Errorf("told %d times, %d users are served", n, len(b.host.users(tag1)))
+		}
+		row.Closed = ""
+		b.panel.SetNode(row)
+		b.pass(3 * time.Minute)
+		if len(b.host.users(tag1)) != 1 {
+			t.Error("the node is open again and has no users")
+		}
+	})
+}
+
 // TestRulesGoWithTheirPanel: an entry that means another panel from now on forgets the rules of the former one.
 func TestRulesGoWithTheirPanel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,6 +110,7 @@ func (a *actor) remove() error {
 		errs = append(errs, a.svc.cfg.Host.Remove(a.tag))
 	}
 	a.books.Close()
+	a.end()
 	ctx, cancel := context.WithTimeout(a.svc.hard, farewell)
 	defer cancel()
 	errs = append(errs, a.last(ctx), a.snapshot.remove())

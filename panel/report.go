@@ -196,8 +196,21 @@ func (a *actor) reportStatus(ctx context.Context) {
 	}
 }
 
-// checkpoint brings the counters to disk.
-func (a *actor) checkpoint() { a.disk(a.outbox.Checkpoint()) }
+// checkpoint brings the counters to disk, unless the actor is history.
+func (a *actor) checkpoint() {
+	a.endMu.Lock()
+	defer a.endMu.Unlock()
+	if !a.ended {
+		a.disk(a.outbox.Checkpoint())
+	}
+}
+
+// end makes checkpoints do nothing: two actors that write one journal would lose what the other has in it.
+func (a *actor) end() {
+	a.endMu.Lock()
+	defer a.endMu.Unlock()
+	a.ended = true
+}
 
 // disk logs what the journal's disk says. The bytes are kept in memory meanwhile.
 func (a *actor) disk(err error) {

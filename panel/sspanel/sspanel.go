@@ -53,7 +53,8 @@ type Client struct {
 
 	noStatus bool // the panel takes none
 	rules    webapi.Validator
-	skipped  int // rules that are not served, as told
+	skipped  int    // rules that are not served, as told
+	closed   string // why the node has no users, as told
 }
 
 // terms are what the settings say about every user.
@@ -151,7 +152,10 @@ func (c *Client) fetchUsers(ctx context.Context) (*userParser, error) {
 	p := &userParser{terms: c.each, keep: c.ports != nil, seen: make(map[int64]struct{}), alive: make(map[int64]int)}
 	err = open(callUsers, a, p.read)
 	if said := panel.SaidIn(err); slices.Contains(closed(), said) {
-		c.say(slog.LevelWarn, "the panel says %q: it has no users", said)
+		if said != c.closed {
+			c.say(slog.LevelWarn, "the panel says %q: it has no users", said)
+		}
+		c.closed = said
 		c.users.Forget() // a list like the last one is news again
 		return p, nil
 	}
@@ -159,7 +163,7 @@ func (c *Client) fetchUsers(ctx context.Context) (*userParser, error) {
 		return nil, err
 	}
 	c.users.Keep(a)
-	c.known, c.alive = p.seen, p.alive
+	c.known, c.alive, c.closed = p.seen, p.alive, ""
 	return p, nil
 }
 
