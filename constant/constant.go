@@ -36,6 +36,7 @@ const (
 	PanelV2board     = "v2board"
 	PanelXiaoV2board = "xiaov2board"
 	PanelXBoard      = "xboard"
+	PanelPPanel      = "ppanel"
 	PanelLocal       = "local"
 )
 

@@ -95,7 +95,8 @@ var (
 	}
 	panelKind = kind{
 		served: []string{
-			constant.PanelXBoard, constant.PanelV2board, constant.PanelXiaoV2board, constant.PanelSSPanel, constant.PanelLocal,
+			constant.PanelXBoard, constant.PanelV2board, constant.PanelXiaoV2board, constant.PanelSSPanel, constant.PanelPPanel,
+			constant.PanelLocal,
 		},
 	}
 )

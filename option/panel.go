@@ -3,7 +3,7 @@ package option
 // Panel is one panel and the nodes of it that this process serves.
 type Panel struct {
 	Name           string      `json:"name,omitempty"`            // unique; default the type, then type-2, …
-	Type           string      `json:"type,omitempty"`            // xboard, v2board, xiaov2board, sspanel, local; default: detected
+	Type           string      `json:"type,omitempty"`            // xboard, v2board, xiaov2board, sspanel, ppanel, local; default: detected
 	URL            string      `json:"url,omitempty"`             // http or https; a sub-path is kept
 	Key            string      `json:"key,omitempty"`             // the panel's server token; with machine_id the machine's own
 	MachineID      int64       `json:"machine_id,omitempty"`      // xboard: the panel lists the nodes; nodes then hold settings of some

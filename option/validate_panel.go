@@ -68,7 +68,7 @@ func (p *Panel) Validate(at Path) error {
 	r.join(durationIn(at.Key("report_interval"), p.ReportInterval, minInterval, maxInterval))
 	r.join(p.NodeDefaults.checkNode(at.Key("node_defaults")))
 	switch p.Type {
-	case constant.PanelXBoard, constant.PanelXiaoV2board, constant.PanelV2board, constant.PanelSSPanel, "":
+	case constant.PanelXBoard, constant.PanelXiaoV2board, constant.PanelV2board, constant.PanelSSPanel, constant.PanelPPanel, "":
 		r.join(p.checkAPI(at))
 	case constant.PanelLocal:
 		r.join(p.checkLocal(at))

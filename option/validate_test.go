@@ -254,12 +254,12 @@ func TestPanelMessages(t *testing.T) {
 	testMessages(t, []messageTest{
 		{"no type", panel(`"url": "https://p.example", "key": "k", "nodes": [{"id": 1}]`), nil},
 		{"no type and a version", panel(`"url": "https://p.example", "key": "k", "nodes": [{"id": 1}], "api_version": 1`), []string{
-			`panels[0].api_version: needs type, which says whose version it is; served: xboard, v2board, xiaov2board, sspanel, local`,
+			`panels[0].api_version: needs type, which says whose version it is; served: xboard, v2board, xiaov2board, sspanel, ppanel, local`,
 		}},
 		{"ssr", panel(`"type": "xboard", "url": "https://a", "key": "k", "nodes": [ { "id": 1, "mu_suffix": "a.com" } ]`), []string{
 			`panels[0].nodes[0]: has settings of ShadowsocksR (mu_regex, mu_suffix, ssr_cid_limit, ss_obfs_udp), which xboard has not`,
 		}},
-		{"later", panel(`"type": "metron"`), []string{`panels[0].type: "metron" is unknown; served: xboard, v2board, xiaov2board, sspanel, local`}},
+		{"later", panel(`"type": "metron"`), []string{`panels[0].type: "metron" is unknown; served: xboard, v2board, xiaov2board, sspanel, ppanel, local`}},
 		{"empty xboard", panel(`"type": "xboard", "path": "x", "api_version": 3`), []string{
 			`panels[0].key: is required, the server token of the panel's settings`,
 			`panels[0].nodes: is required, at least one node: [ { "id": 1 } ]`,

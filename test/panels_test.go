@@ -212,6 +212,11 @@ func TestPanels(t *testing.T) {
 		f.add(t, ssObfs, simpleObfs)
 		f.run(t)
 	})
+	harness.Cell(t, "ppanel", func(t testing.TB) {
+		f := newFleet(t, paneltest.NewPPanel("the key of the test"), harness.JSON{"type": "ppanel"})
+		f.everyPPanel(t)
+		f.run(t)
+	})
 	for name, legacy := range map[string]bool{"modern": false, "legacy": true} {
 		harness.Cell(t, "sspanel-"+name, func(t testing.TB) {
 			f := newFleet(t, paneltest.NewSSPanel("the key of the test", legacy), harness.JSON{"type": "sspanel"})
@@ -226,6 +231,26 @@ func TestPanels(t *testing.T) {
 			f.run(t)
 		})
 	}
+}
+
+// everyPPanel has what a PPanel can hand out. Its key of Shadowsocks 2022 is a text.
+func (f *fleet) everyPPanel(t testing.TB) {
+	t.Helper()
+	for _, road := range []harness.Road{
+		{Protocol: "vmess"}, vmessWS, vmessWSTLS, vmessGRPC, trojanRoad, trojanGRPC, trojanWSTLS, ssAEAD, anyTLSRoad, hysteria2Road,
+		{Protocol: "vless"}, {Protocol: "vless", Transport: "ws", TLS: true}, {Protocol: "vless", Transport: "grpc", TLS: true},
+		{Protocol: "vless", Transport: "httpupgrade", TLS: true},
+	} {
+		f.add(t, road, nil)
+	}
+	f.add(t, harness.Road{Protocol: "vless", TLS: true}, withVision)
+	f.add(t, hysteria2Road, salamander)
+	f.add(t, ssObfs, simpleObfs)
+	f.overReality(t)
+	f.add(t, ss2022, func(n *paneltest.Node, lane *harness.Lane, u paneltest.User) {
+		n.ServerKey = base64.StdEncoding.EncodeToString([]byte("24920decf83f6960"))
+		lane.Extra = harness.JSON{"password": n.ServerKey + ":" + base64.StdEncoding.EncodeToString([]byte(u.UUID[:16]))}
+	})
 }
 
 // modernSSPanel has what only SSPanels of today have.

@@ -13,6 +13,7 @@ import (
 	"heki/panel/detect"
 	"heki/panel/local"
 	"heki/panel/machine"
+	"heki/panel/ppanel"
 	"heki/panel/sspanel"
 	"heki/panel/v2board"
 	"heki/panel/xboard"
@@ -26,6 +27,7 @@ func panelKinds() map[string]panel.Kind {
 		constant.PanelV2board:     v2board.Kind(),
 		constant.PanelXiaoV2board: v2board.XiaoKind(),
 		constant.PanelSSPanel:     sspanel.Kind(),
+		constant.PanelPPanel:      ppanel.Kind(),
 		constant.PanelLocal:       local.Kind(),
 	}
 	kinds[""] = detect.Kind(kinds)

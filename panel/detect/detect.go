@@ -77,13 +77,13 @@ func describe(f finding) string {
 type probe func(ctx context.Context, c *Client) (finding, bool, error)
 
 func (c *Client) find(ctx context.Context) (finding, error) {
-	for _, ask := range []probe{sspanel, xboardV2, family} {
+	for _, ask := range []probe{sspanel, xboardV2, family, ppanel} {
 		f, ok, err := ask(ctx, c)
 		if err != nil || ok {
 			return f, err
 		}
 	}
-	return finding{}, &panel.Error{Call: call, Class: panel.Refused, Err: errors.New("none of SSPanel, v2board, xiaov2board and XBoard answers here; is url the panel's address?")}
+	return finding{}, &panel.Error{Call: call, Class: panel.Refused, Err: errors.New("none of SSPanel, v2board, xiaov2board, XBoard and PPanel answers here; is url the panel's address?")}
 }
 
 // sspanel looks at the one call that it answers without a node.
@@ -167,6 +167,21 @@ func (c *Client) byAliveList(ctx context.Context) (finding, bool, error) {
 		}
 	}
 	return finding{kind: constant.PanelV2board}, true, nil
+}
+
+// ppanel asks for a server of version 2. A wrong key is answered with a single word.
+func ppanel(ctx context.Context, c *Client) (finding, bool, error) {
+	a, err := c.get(ctx, "/v2/server/"+strconv.FormatInt(c.node.ID, 10), url.Values{"secret_key": {c.o.Key}})
+	is := finding{kind: constant.PanelPPanel}
+	switch {
+	case panel.StatusOf(err) == http.StatusUnauthorized:
+		return is, true, nil
+	case unasked(err):
+		return finding{}, false, err
+	case err != nil:
+		return finding{}, false, nil
+	}
+	return is, has(a.Body, "code") && has(a.Body, "msg"), nil
 }
 
 func (c *Client) query(kind string) url.Values {

@@ -31,7 +31,7 @@ type named struct {
 
 func kinds() map[string]panel.Kind {
 	all := make(map[string]panel.Kind)
-	for _, name := range []string{"sspanel", "v2board", "xiaov2board", "xboard"} {
+	for _, name := range []string{"sspanel", "v2board", "xiaov2board", "xboard", "ppanel"} {
 		all[name] = panel.Kind{New: func(_ panel.Env, o *option.Panel, _ *option.PanelNode) (panel.Client, error) {
 			return named{name: fmt.Sprint(o.Type, " ", o.APIVersion)}, nil
 		}}
@@ -86,6 +86,9 @@ func TestDetect(t *testing.T) {
 		{"v2board, type given", paneltest.NewV2board, token, option.PanelNode{ID: 3, Type: "vmess"}, "v2board 0"},
 		{"xiaov2board's table of all", paneltest.NewXiaoV2board, token, option.PanelNode{ID: 3}, "xiaov2board 2"},
 		{"xiaov2board, type given", paneltest.NewXiaoV2board, token, option.PanelNode{ID: 3, Type: "vmess"}, "xiaov2board 1"},
+		{"ppanel", paneltest.NewPPanel, token, option.PanelNode{ID: 3}, "ppanel 0"},
+		{"ppanel, wrong key", paneltest.NewPPanel, "x", option.PanelNode{ID: 3}, "ppanel 0"},
+		{"ppanel, unknown server", paneltest.NewPPanel, token, option.PanelNode{ID: 9}, "ppanel 0"},
 		{"xiaov2board, unknown node", paneltest.NewXiaoV2board, token, option.PanelNode{ID: 9}, "xiaov2board 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

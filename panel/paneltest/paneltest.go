@@ -1,5 +1,5 @@
 // Package paneltest is a panel that lives in the process: an XBoard with its node API of version 1 and 2,
-// a v2board, a xiaov2board or an SSPanel. It answers as the real one does down to status codes, validators and error
+// a v2board, a xiaov2board, an SSPanel or a PPanel. It answers as the real one does down to status codes, validators and error
 // bodies, keeps books of what nodes report, and fails on demand.
 //
 // It serves tests and "heki demo". It shares no code with the client it is there to test, and needs
@@ -42,6 +42,7 @@ type Panel struct {
 	pongs    int
 	loads    map[int]int // reports of the machine's state by node
 	noReport bool        // a panel without merged reports
+	common   Common      // PPanel
 
 	machines      map[int]Machine
 	machineStatus map[int]MachineStatus
