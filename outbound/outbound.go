@@ -82,15 +82,30 @@ func (r *Registry) New(env Env, out option.Outbound) (adapter.Outbound, error) {
 	return built, nil
 }
 
-// Set is the outbounds of one configuration by tag. It never changes.
+// Set is the outbounds of one configuration by tag. It never changes. What is got of it can be taken into
+// use: connections live on when the set is closed, and those that they share with others too.
 type Set struct {
-	byTag map[string]adapter.Outbound
+	byTag map[string]*member
+	all   *Shared
 }
+
+// member is an outbound of a set. Who uses it may use others, a group's, so that its use is one of the set.
+type member struct {
+	adapter.Outbound
+	set *Shared
+}
+
+// Take notes one more use, unless the set is closed and nobody uses it.
+func (m *member) Take() bool { return m.set.Take() }
+
+// Release ends one use.
+func (m *member) Release() { m.set.Release() }
 
 // NewSet builds all of outs, and the implicit "direct" and "block" where the configuration has no
 // outbound of that tag.
 func NewSet(r *Registry, env Env, outs []option.Outbound) (*Set, error) {
-	s := &Set{byTag: make(map[string]adapter.Outbound)}
+	s := &Set{byTag: make(map[string]*member)}
+	s.all = Share(closer{set: s})
 	all := append([]option.Outbound{
 		{Type: constant.TypeDirect, Tag: constant.TypeDirect, Options: new(option.Direct)},
 		{Type: constant.TypeBlock, Tag: constant.TypeBlock, Options: new(option.Block)},
@@ -103,12 +118,12 @@ func NewSet(r *Registry, env Env, outs []option.Outbound) (*Set, error) {
 		if old := s.byTag[o.Tag]; old != nil {
 			_ = old.Close()
 		}
-		s.byTag[o.Tag] = built
+		s.byTag[o.Tag] = &member{built, s.all}
 	}
-	for _, o := range s.byTag {
-		if j, ok := o.(Joiner); ok {
+	for _, m := range s.byTag {
+		if j, ok := m.Outbound.(Joiner); ok {
 			if err := j.Join(s.Get); err != nil {
-				return nil, errors.Join(fmt.Errorf("outbound %q: %w", o.Tag(), err), s.Close())
+				return nil, errors.Join(fmt.Errorf("outbound %q: %w", m.Tag(), err), s.Close())
 			}
 		}
 	}
@@ -116,13 +131,38 @@ func NewSet(r *Registry, env Env, outs []option.Outbound) (*Set, error) {
 }
 
 // Get returns the outbound of that tag, or nil.
-func (s *Set) Get(tag string) adapter.Outbound { return s.byTag[tag] }
+func (s *Set) Get(tag string) adapter.Outbound {
+	if m := s.byTag[tag]; m != nil {
+		return m
+	}
+	return nil
+}
 
-// Close closes all.
+// Close takes the set out of service: Joiners close now, the others with the last use.
 func (s *Set) Close() error {
 	var errs []error
-	for _, o := range s.byTag {
-		errs = append(errs, o.Close())
+	for _, m := range s.byTag {
+		if _, ok := m.Outbound.(Joiner); ok {
+			errs = append(errs, m.Close())
+		}
+	}
+	s.all.Release()
+	return errors.Join(errs...)
+}
+
+// closer is a set's last use.
+type closer struct {
+	adapter.Outbound // none: nobody dials by it
+	set              *Set
+}
+
+// Close closes those that do not close at once.
+func (c closer) Close() error {
+	var errs []error
+	for _, m := range c.set.byTag {
+		if _, ok := m.Outbound.(Joiner); !ok {
+			errs = append(errs, m.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

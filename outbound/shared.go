@@ -1,7 +1,7 @@
 package outbound
 
 import (
-	"sync"
+	"sync/atomic"
 
 	"heki/adapter"
 )
@@ -10,31 +10,32 @@ import (
 type Shared struct {
 	adapter.Outbound
 
-	mu   sync.Mutex
-	uses int // the owner's is one of them
+	uses atomic.Int64 // the owner's is one of them
 }
 
 // Share returns out with one use, the caller's, who ends it by Release.
-func Share(out adapter.Outbound) *Shared { return &Shared{Outbound: out, uses: 1} }
+func Share(out adapter.Outbound) *Shared {
+	s := &Shared{Outbound: out}
+	s.uses.Store(1)
+	return s
+}
 
 // Take notes one more use, unless the outbound is closed.
 func (s *Shared) Take() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.uses == 0 {
-		return false
+	for {
+		uses := s.uses.Load()
+		if uses == 0 {
+			return false
+		}
+		if s.uses.CompareAndSwap(uses, uses+1) {
+			return true
+		}
 	}
-	s.uses++
-	return true
 }
 
 // Release ends one use. The last one closes the outbound.
 func (s *Shared) Release() {
-	s.mu.Lock()
-	s.uses--
-	last := s.uses == 0
-	s.mu.Unlock()
-	if last {
+	if s.uses.Add(-1) == 0 {
 		_ = s.Outbound.Close()
 	}
 }

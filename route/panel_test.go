@@ -62,6 +62,38 @@ func TestPanelOutbounds(t *testing.T) {
 	}
 }
 
+// leaving is a configuration's outbounds that are taken out of service by a reload, right after it was asked.
+type leaving struct {
+	*lent
+	reload func()
+}
+
+func (l *leaving) Get(string) adapter.Outbound { return l }
+
+func (l *leaving) Take() bool {
+	l.reload()
+	return false
+}
+
+// TestReloadMeanwhile: a connection that finds its outbound closed goes by the rules that are in force now.
+func TestReloadMeanwhile(t *testing.T) {
+	next := newPipeOutbound("next")
+	r := newRouter(t, option.Route{}, set{"direct": newPipeOutbound("direct")})
+	old := &leaving{lent: &lent{pipeOutbound: newPipeOutbound("old")}}
+	old.reload = func() {
+		if err := r.Reload(option.Route{}, set{"direct": next}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := r.Reload(option.Route{}, old); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, r, "a.test:80")
+	(<-next.remotes).Close()
+	c.client.Close()
+	c.end(t)
+}
+
 // TestPanelPackets: a session goes out as its first destination says; a destination that could only have gone
 // out by what is broken is dropped, also when that is news.
 func TestPanelPackets(t *testing.T) {

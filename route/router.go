@@ -260,9 +260,24 @@ func (r *Router) refused(ctx context.Context, md *adapter.Metadata, err error) {
 	r.log.LogAttrs(ctx, level, "refused", slog.Any("conn", md), slog.Any("err", err))
 }
 
-// decide resolves when a rule needs it, asks the table and finds the outbound, which the caller has to
-// release.
+// decide finds the outbound, which the caller has to release. One that is out of service is of rules that were
+// replaced meanwhile: the new ones are asked.
 func (r *Router) decide(ctx context.Context, s *state, md *adapter.Metadata) (adapter.Outbound, error) {
+	for range takeTries {
+		out, err := r.choose(ctx, s, md)
+		if err != nil {
+			return nil, err
+		}
+		if take(out) {
+			return out, nil
+		}
+		s = r.state.Load()
+	}
+	return nil, fmt.Errorf("outbound %q is closed", md.Outbound)
+}
+
+// choose resolves when a rule needs it, and asks the table.
+func (r *Router) choose(ctx context.Context, s *state, md *adapter.Metadata) (adapter.Outbound, error) {
 	if s.table.NeedsAddresses(md) {
 		addrs, err := r.resolver.Lookup(ctx, md.Inbound, md.Destination.Fqdn)
 		if err != nil {
@@ -271,27 +286,22 @@ func (r *Router) decide(ctx context.Context, s *state, md *adapter.Metadata) (ad
 		}
 		md.Addresses = addrs
 	}
-	for range takeTries {
-		d := s.table.Decide(md)
-		md.Outbound = d.Outbound
-		switch d.Action {
-		case rule.ActionDirect:
-			md.Outbound = constant.TypeDirect
-		case rule.ActionBlock:
-			err := fmt.Errorf("%w by %s", ErrDenied, d.Rule())
-			r.denied(ctx, md, d)
-			return nil, err
-		}
-		out := d.Via
-		if out == nil {
-			out = s.outbounds.Get(md.Outbound)
-		}
-		if out == nil {
-			return nil, fmt.Errorf("no outbound %q", md.Outbound)
-		}
-		if take(out) {
-			return out, nil
-		}
+	d := s.table.Decide(md)
+	md.Outbound = d.Outbound
+	switch d.Action {
+	case rule.ActionDirect:
+		md.Outbound = constant.TypeDirect
+	case rule.ActionBlock:
+		err := fmt.Errorf("%w by %s", ErrDenied, d.Rule())
+		r.denied(ctx, md, d)
+		return nil, err
 	}
-	return nil, fmt.Errorf("outbound %q is closed", md.Outbound)
+	out := d.Via
+	if out == nil {
+		out = s.outbounds.Get(md.Outbound)
+	}
+	if out == nil {
+		return nil, fmt.Errorf("no outbound %q", md.Outbound)
+	}
+	return out, nil
 }

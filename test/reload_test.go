@@ -78,3 +78,45 @@ func testPanelReload(t testing.TB) {
 	up, down := kept.finish(t)
 	s.billed(t, "over a reload", map[int]paneltest.Traffic{1: {Up: up, Down: down}})
 }
+
+// TestReloadOutbounds reloads other rules and outbounds: streams that share a connection to the server of an
+// outbound live on, through a group too.
+func TestReloadOutbounds(t *testing.T) {
+	t.Parallel()
+	cert := harness.NewCertificate(t)
+	targets := harness.StartTargets(t)
+	user := harness.Users()[0]
+	entry, way := harness.Road{Protocol: "vless"}, harness.Road{Protocol: "vless", Transport: "grpc"}
+	port, grouped, server := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
+	behind := harness.Run(t, harness.Heki, harness.WriteConfig(t, harness.JSON{
+		"state_dir": t.TempDir(), "inbounds": []harness.JSON{way.Inbound(server, cert, harness.Users())},
+	}))
+	behind.WaitPort(t, harness.Address(server))
+	out := roadExit("", way, cert, nil).outbound
+	out["tag"], out["server"], out["server_port"] = "shared", harness.Loopback, server
+	one, two := entry.Inbound(port, nil, harness.Users()), entry.Inbound(grouped, nil, harness.Users())
+	one["tag"], two["tag"] = "one", "two"
+	rules := []harness.JSON{{"match": []string{"inbound:one"}, "outbound": "shared"}, {"match": []string{"inbound:two"}, "outbound": "group"}}
+	config := harness.JSON{
+		"log": harness.JSON{"level": "debug"}, "state_dir": t.TempDir(), "inbounds": []harness.JSON{one, two},
+		"outbounds": []harness.JSON{out, {"type": "group", "tag": "group", "outbounds": []string{"shared"}}},
+		"route":     harness.JSON{"rules": rules},
+	}
+	path := harness.WriteConfig(t, config)
+	p := harness.Run(t, harness.Heki, path)
+	p.WaitPort(t, harness.Address(port))
+	p.WaitPort(t, harness.Address(grouped))
+	alone := harness.Raw{Road: entry, User: user, Server: harness.Address(port)}
+	kept, member := startFlow(t, alone, targets.TCP), startFlow(t, harness.Raw{Road: entry, User: user, Server: harness.Address(grouped)}, targets.TCP)
+
+	config["route"] = harness.JSON{"rules": append(rules, harness.JSON{"match": []string{"domain:blocked.example"}, "outbound": "block"})}
+	config["outbounds"] = append(config["outbounds"].([]harness.JSON), harness.JSON{"type": "direct", "tag": "another"})
+	harness.RewriteConfig(t, path, config)
+	p.Signal(syscall.SIGHUP)
+	p.WaitLog(t, "configuration reloaded")
+	startFlow(t, alone, targets.TCP).finish(t)
+	kept.alive(t, "a connection of an unchanged outbound")
+	member.alive(t, "a connection through a group")
+	kept.finish(t)
+	member.finish(t)
+}
