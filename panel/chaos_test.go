@@ -13,12 +13,13 @@ import (
 	"heki/panel"
 	"heki/panel/detect"
 	"heki/panel/paneltest"
+	"heki/panel/ppanel"
 	"heki/panel/sspanel"
 	"heki/panel/v2board"
 	"heki/panel/xboard"
 )
 
-// The chaos: so many nodes of each of four panels, for so long on the fake clock.
+// The chaos: so many nodes of each of five panels, for so long on the fake clock.
 const (
 	chaosNodes = 5
 	chaosUsers = 12
@@ -35,7 +36,7 @@ func (m mesh) RoundTrip(req *http.Request) (*http.Response, error) {
 	return m[req.URL.Host].RoundTrip(req)
 }
 
-// chaos is a service with four panels of four kinds.
+// chaos is a service with five panels of five kinds.
 type chaos struct {
 	*bench
 	wires mesh
@@ -47,12 +48,13 @@ func newChaos(t *testing.T) *chaos {
 	c := &chaos{bench: newBench(t, 0), wires: make(mesh), rng: rand.New(rand.NewPCG(3, 4)), moved: make(map[string]int64)}
 	kinds := map[string]panel.Kind{
 		"xboard": xboard.Kind(), "v2board": v2board.Kind(), "xiaov2board": v2board.XiaoKind(), "sspanel": sspanel.Kind(),
+		"ppanel": ppanel.Kind(),
 	}
 	kinds[""] = detect.Kind(kinds)
 	c.cfg.Kinds, c.cfg.HTTP, c.cfg.Options = kinds, c.wires, nil
 	for name, p := range map[string]*paneltest.Panel{
 		"xboard": paneltest.New(token), "v2board": paneltest.NewV2board(token), "xiaov2board": paneltest.NewXiaoV2board(token),
-		"sspanel": paneltest.NewSSPanel(token, false),
+		"sspanel": paneltest.NewSSPanel(token, false), "ppanel": paneltest.NewPPanel(token),
 	} {
 		c.wires[name] = &paneltest.Wire{Panel: p}
 		o := option.Panel{
@@ -97,6 +99,9 @@ func (c *chaos) disturb(name string) {
 		calls = append(calls, paneltest.Report, paneltest.Report, paneltest.Report, paneltest.MachineNodes)
 		faults = append(faults, paneltest.OldShape(), paneltest.NoNodes())
 	}
+	if name == "ppanel" {
+		faults = append(faults, paneltest.CodeFailure(), paneltest.CodeFailure())
+	}
 	p.Fail(calls[c.rng.IntN(len(calls))], faults[c.rng.IntN(len(faults))], 1+c.rng.IntN(3))
 	id := 1 + c.rng.IntN(chaosUsers)
 	switch c.rng.IntN(12) {
@@ -114,7 +119,7 @@ func (c *chaos) disturb(name string) {
 		p.SetNode(chaosNode(name, 1+c.rng.IntN(chaosNodes), 1000+c.rng.IntN(9)))
 	case 9, 10:
 		row := chaosNode(name, 1+c.rng.IntN(chaosNodes), 443)
-		row.Disabled = c.rng.IntN(2) == 0 // matters to a machine alone
+		row.Disabled = c.rng.IntN(2) == 0 // matters to a machine, and to PPanel
 		p.SetNode(row)
 	}
 }
@@ -147,14 +152,14 @@ func (c *chaos) move() {
 	}
 }
 
-// TestChaos: twenty nodes of four panels among faults of every kind and restarts. In the end no byte is lost
+// TestChaos: twenty-five nodes of five panels among faults of every kind and restarts. In the end no byte is lost
 // or doubled beyond what the panels left in doubt, and every node serves exactly the panel's users.
 func TestChaos(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChaos(t)
 		c.start()
 		defer func() { c.stop() }()
-		names := []string{"sspanel", "v2board", "xboard", "xiaov2board"}
+		names := []string{"ppanel", "sspanel", "v2board", "xboard", "xiaov2board"}
 		for range int(chaosFor / chaosStep) {
 			c.move()
 			for _, name := range names {
@@ -174,6 +179,7 @@ func TestChaos(t *testing.T) {
 		}
 		for id := 1; id <= chaosNodes; id++ {
 			c.wires["xboard"].Panel.SetNode(chaosNode("xboard", id, 443))
+			c.wires["ppanel"].Panel.SetNode(chaosNode("ppanel", id, 443))
 		}
 		c.pass(30 * time.Minute)
 		for _, name := range names {
