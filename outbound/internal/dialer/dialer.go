@@ -18,6 +18,9 @@ import (
 // keepAlive is the time between the probes of an idle connection.
 const keepAlive = 30 * time.Second
 
+// sharedTimeout is how long a server may confirm nothing of what it was sent. grpc-go has 20 s for it.
+const sharedTimeout = 30 * time.Second
+
 // Dialer connects from one place. It never changes.
 type Dialer struct {
 	control control.Func
@@ -59,6 +62,15 @@ func New(o *option.Dial) (*Dialer, error) {
 		d.control = control.Append(d.control, control.RoutingMark(o.RoutingMark))
 	}
 	return d, nil
+}
+
+// Shared returns a dialer of connections that many streams share. One whose peer is gone ends soon: new
+// streams would go on into it, and their users wait. It is not for others, whose peer may well take nothing
+// for as long while its own reader is slow.
+func (d *Dialer) Shared() *Dialer {
+	s := *d
+	s.control = control.Append(d.control, userTimeout)
+	return &s
 }
 
 // Source returns the address to leave from towards one of that family: the fixed one, or an invalid

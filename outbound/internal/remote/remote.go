@@ -37,6 +37,9 @@ func New(env outbound.Env, o *option.Remote, c option.Carrier) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
+	if t := c.Transport; t != nil && (t.Type == constant.TransportHTTP || t.Type == constant.TransportGRPC) {
+		d = d.Shared()
+	}
 	s := &Server{resolver: env.Resolver, dialer: d, host: o.Server, port: o.ServerPort}
 	name, usual := s.host, uint16(80)
 	if c.TLS.Uses() {
