@@ -282,6 +282,11 @@ func (a *actor) fromSnapshot(wait time.Duration) time.Duration {
 	if !a.known {
 		a.accounts, a.known = accounts, true
 	}
+	if a.common == nil {
+		if a.common, err = a.snapshot.loadRules(); err != nil {
+			a.say(slog.LevelError, "%v", err)
+		}
+	}
 	if err := a.apply(); err != nil {
 		a.say(slog.LevelWarn, "snapshot of %s: %v", saved.Format(time.DateTime), err)
 		return wait

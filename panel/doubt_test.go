@@ -156,6 +156,23 @@ func TestHits(t *testing.T) {
 		if got := b.panel.Hits(); len(got) != 1 || got[0] != (paneltest.Hit{Node: 1, User: 4, Rule: 9}) {
 			t.Errorf("hits = %+v", got)
 		}
+		for _, want := range []int{1, 0} { // with rules, and after they were removed while heki did not run
+			b.stop()
+			b.wire.SetDown(true)
+			b.start()
+			b.pass(4 * time.Second)
+			if got := b.host.routing[tag1].Rules; len(b.host.users(tag1)) != 1 || len(got) != want || want == 1 && got[0].ID != 9 {
+				t.Errorf("from the snapshot: rules %+v, want %d", got, want)
+			}
+			b.stop()
+			b.wire.SetDown(false)
+			if want == 1 {
+				b.panel.SetRules(nil)
+			}
+			b.start()
+		}
+		b.panel.SetRules([]paneltest.Rule{{ID: 9, Regex: "torrent", Type: 1}})
+		b.pass(2 * time.Minute)
 		b.panel.SetRules(nil)
 		b.pass(2 * time.Minute)
 		if got := b.host.rules[tag1]; len(got) != 0 {

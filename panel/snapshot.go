@@ -11,19 +11,22 @@ import (
 	jsoniter "github.com/json-iterator/go"
 
 	"heki/adapter"
+	"heki/constant"
 	"heki/internal/meter"
 )
 
-// snapshot is the last good settings and users of one node on disk.
+// snapshot is the last good settings and users of one node on disk. The rules that hold on every node of its panel
+// are in a file beside them.
 type snapshot struct {
-	path string
-	id   int64
+	path  string
+	rules string
+	id    int64
 }
 
 // newSnapshot names the file as the node's journal is named: state_dir/panels/<tag>.json.
 func newSnapshot(stateDir, tag string, id int64) snapshot {
-	name := filepath.Base(meter.Dir(stateDir, tag)) + ".json"
-	return snapshot{path: filepath.Join(stateDir, "panels", name), id: id}
+	path := filepath.Join(stateDir, "panels", filepath.Base(meter.Dir(stateDir, tag)))
+	return snapshot{path: path + ".json", rules: path + ".rules", id: id}
 }
 
 // errNoSnapshot: there is none, which is no mistake.
@@ -69,8 +72,49 @@ func (s snapshot) save(n *Node, accounts []adapter.Account, now time.Time) error
 }
 
 func (s snapshot) remove() error {
-	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return errors.Join(removeFile(s.path), removeFile(s.rules))
+}
+
+// removeFile removes a file that need not be there.
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
+}
+
+// saveRules replaces the rules of every node of the panel. Without any there is no file.
+func (s snapshot) saveRules(rules []Rule) error {
+	if len(rules) == 0 {
+		return removeFile(s.rules)
+	}
+	raw, err := jsoniter.ConfigCompatibleWithStandardLibrary.Marshal(rules)
+	if err == nil {
+		err = WriteAtomic(s.rules, raw)
+	}
+	if err != nil {
+		return fmt.Errorf("save rules: %w", err)
+	}
+	return nil
+}
+
+// loadRules reads them. A file that cannot be used is in the error, and replaced when the panel answers.
+func (s snapshot) loadRules() ([]Rule, error) {
+	h, err := os.Open(s.rules)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	raw, err := readAtMost(h, constant.MaxStateFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.rules, err)
+	}
+	var rules []Rule
+	if err := jsoniter.ConfigCompatibleWithStandardLibrary.Unmarshal(raw, &rules); err != nil {
+		return nil, fmt.Errorf("%s holds no rules: %w", s.rules, err)
+	}
+	return rules, nil
 }

@@ -84,8 +84,9 @@ func (a *actor) devices(ctx context.Context) {
 func (a *actor) fetchRules(ctx context.Context, timeout time.Duration) error {
 	source, ok := a.entry().client.(RuleSource)
 	if !ok {
-		if a.common != nil { // the entry was another panel's before
+		if a.common != nil || a.synced.IsZero() { // the entry may have been another panel's before
 			a.common = nil
+			a.saveRules()
 			if a.manager != nil {
 				a.applyRouting()
 			}
@@ -101,11 +102,22 @@ func (a *actor) fetchRules(ctx context.Context, timeout time.Duration) error {
 	case err != nil:
 		return err
 	}
+	changed := !reflect.DeepEqual(a.common, rules)
 	a.common = rules
+	if changed || len(rules) == 0 { // those on disk may be older than this process
+		a.saveRules()
+	}
 	if a.manager != nil {
 		a.applyRouting()
 	}
 	return nil
+}
+
+// saveRules keeps the panel's rules for a start without it. They are in force all the same.
+func (a *actor) saveRules() {
+	if err := a.snapshot.saveRules(a.common); err != nil {
+		a.say(slog.LevelError, "%v", err)
+	}
 }
 
 // fetchNode keeps the former settings wanted when the new ones cannot be had or served.
