@@ -57,6 +57,7 @@ type Node struct {
 
 	MinTraffic int64 `json:"min_traffic,omitempty"` // bytes of a user below which a report waits
 	MinOnline  int64 `json:"min_online,omitempty"`  // bytes below which a user is not reported online
+	Floor      int64 `json:"floor,omitempty"`       // bytes of a user below which the panel throws a report away
 
 	SpeedBytes int64         `json:"-"` // bytes per second of all users together; 0 is unlimited
 	Pull       time.Duration `json:"-"` // the panel's wish; 0 is none

@@ -113,7 +113,7 @@ func (a *actor) remove() error {
 	a.end()
 	ctx, cancel := context.WithTimeout(a.svc.hard, farewell)
 	defer cancel()
-	errs = append(errs, a.last(ctx), a.snapshot.remove())
+	errs = append(errs, a.last(ctx, 0), a.snapshot.remove())
 	if _, bytes := a.outbox.Backlog(); bytes > 0 {
 		a.say(slog.LevelWarn, "removed from the configuration with %s unreported; they go out if the node comes back", size(bytes))
 	}

@@ -17,7 +17,7 @@ func (a *actor) reportStep(ctx context.Context) {
 	a.decisions()
 	r := a.rest()
 	least := a.least(a.entry().limits.Report.MinTrafficKB, func(n *Node) int64 { return n.MinTraffic })
-	err := a.reportTraffic(ctx, least, r)
+	err := a.reportTraffic(ctx, max(least, a.floor()), r)
 	if err == nil && !a.away {
 		a.reportRest(ctx, r)
 		a.reportAudit(ctx)
@@ -104,6 +104,14 @@ func (a *actor) least(kb int64, asked func(*Node) int64) int64 {
 		return kb * bytesPerKB
 	}
 	return asked(a.node)
+}
+
+// floor is what a user must have moved for the panel to book it, whatever the operator wants.
+func (a *actor) floor() int64 {
+	if a.node == nil {
+		return 0
+	}
+	return a.node.Floor
 }
 
 // send reports one portion and settles it, whatever happens.
@@ -228,11 +236,11 @@ func (a *actor) disk(err error) {
 	}
 }
 
-// last reports until ctx ends; in any case the counters are on disk in the end. A panel that was
+// last reports users of at least that many bytes until ctx ends; in any case the counters are on disk in the end. A panel that was
 // away a moment ago is not asked: the journal is the safer place.
-func (a *actor) last(ctx context.Context) (err error) {
+func (a *actor) last(ctx context.Context, least int64) (err error) {
 	if !a.away && ctx.Err() == nil {
-		guard(a.say, "last report", func() { err = a.reportTraffic(ctx, 0, nil) }, func(time.Duration) {})
+		guard(a.say, "last report", func() { err = a.reportTraffic(ctx, least, nil) }, func(time.Duration) {})
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: last %w", a.tag, err)

@@ -331,7 +331,7 @@ func (s *Service) Close(ctx context.Context) error {
 			if !started {
 				return // never ran: its journal waits for a service that does
 			}
-			err := a.last(s.hard)
+			err := a.last(s.hard, a.floor()) // the rest waits on disk for the next start
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)

@@ -9,6 +9,7 @@ import (
 	"heki/option"
 	"heki/panel"
 	"heki/panel/paneltest"
+	"heki/panel/ppanel"
 )
 
 func TestThresholds(t *testing.T) {
@@ -72,6 +73,39 @@ func TestThresholdsLoseNothing(t *testing.T) {
 		b.stop()
 		if got := b.panel.Traffic(1, 2).Up; got != 200 {
 			t.Errorf("billed %d after the last report, want 200", got)
+		}
+	})
+}
+
+// TestFloor: what a panel would throw away waits until it is enough, over a restart too, and against a lower
+// threshold of the operator's.
+func TestFloor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 0)
+		b.panel = paneltest.NewPPanel(token)
+		b.wire.Panel = b.panel
+		b.panel.SetCommon(paneltest.Common{Threshold: 5000})
+		b.panel.SetNode(paneltest.Node{ID: 1, Protocol: "vmess", Port: 10001})
+		b.panel.SetUser(paneltest.User{ID: 7})
+		b.cfg.Kinds["ppanel"] = ppanel.Kind()
+		b.cfg.Limits.Report = option.Report{MinTrafficKB: 1}
+		o := &b.cfg.Options[0]
+		o.Type, o.APIVersion, o.Nodes = "ppanel", 0, []option.PanelNode{{ID: 1}}
+		b.start()
+		b.move(tag1, 7, 4000, 0)
+		b.pass(3 * time.Minute)
+		b.stop()
+		if got := b.panel.Requests(paneltest.PushCall); got != 0 {
+			t.Errorf("%d reports that the panel throws away", got)
+		}
+		b.start()
+		defer b.stop()
+		b.pass(time.Minute)
+		b.move(tag1, 7, 1001, 0)
+		b.pass(3 * time.Minute)
+		if got := b.panel.Traffic(1, 7).Up; got != 5001 {
+			b.log.dump(t)
+			t.Errorf("billed %d, want 5001", got)
 		}
 	})
 }

@@ -226,7 +226,7 @@ func TestReports(t *testing.T) {
 		t.Errorf("%v, %d reports", err, w.Loads(3))
 	}
 	n, err := c.Node(ctxOf(t))
-	if err != nil || n.MinTraffic != 11 || n.Push != time.Minute || n.Pull != time.Minute {
+	if err != nil || n.Floor != 11 || n.Push != time.Minute || n.Pull != time.Minute {
 		t.Errorf("%+v, %v", n, err)
 	}
 }

@@ -118,7 +118,7 @@ func (s *server) pick(id int64, kind string) (*protocol, error) {
 func (s *server) apply(n *panel.Node) {
 	n.Push, n.Pull = uniproxy.Seconds(s.push), uniproxy.Seconds(s.pull)
 	if s.threshold > 0 {
-		n.MinTraffic = min(s.threshold, 1<<50) + 1 // at the threshold itself it is dropped
+		n.Floor = min(s.threshold, 1<<50) + 1 // at the threshold itself it is dropped
 	}
 	s.route(n)
 }
