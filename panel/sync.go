@@ -151,6 +151,9 @@ func (a *actor) fetchUsers(ctx context.Context, timeout time.Duration) error {
 	case err != nil:
 		return err
 	}
+	if len(accounts) == 0 && !a.known {
+		a.recall()
+	}
 	if len(accounts) == 0 && len(a.accounts) > 0 && !a.emptied {
 		a.emptied = true
 		a.say(slog.LevelWarn, "the panel answers with no users instead of %d; they stay until it says so again", len(a.accounts))
@@ -161,6 +164,14 @@ func (a *actor) fetchUsers(ctx context.Context, timeout time.Duration) error {
 		a.accounts, a.known, a.dirty, a.unsaved = accounts, true, true, true
 	}
 	return nil
+}
+
+// recall takes the users of the last run for the list that an empty one comes after.
+func (a *actor) recall() {
+	n, accounts, _, err := a.snapshot.load()
+	if err == nil && len(accounts) > 0 && a.node != nil && n.Protocol == a.node.Protocol && n.Flow == a.node.Flow {
+		a.accounts, a.known, a.dirty = accounts, true, true
+	}
 }
 
 // applyPending applies what is wanted if it is not in force, and keeps it on disk.

@@ -163,6 +163,33 @@ func TestSwapFails(t *testing.T) {
 	})
 }
 
+// TestEmptyUsersAtStart: the list of the last run is one that an empty list comes after.
+func TestEmptyUsersAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1)
+		b.panel.SetUser(paneltest.User{ID: 1})
+		b.start()
+		b.stop()
+		b.panel.Fail(paneltest.Users, paneltest.EmptyUsers(), 1)
+		b.start()
+		if n := len(b.host.users(tag1)); n != 1 || b.log.count("no users instead of 1") != 1 {
+			b.log.dump(t)
+			t.Errorf("%d users are served after the first empty list", n)
+		}
+		b.panel.Fail(paneltest.Users, paneltest.EmptyUsers(), 2)
+		b.sync()
+		if n := len(b.host.users(tag1)); n != 0 {
+			t.Errorf("%d users are served after the second", n)
+		}
+		b.stop()
+		b.start() // the empty list is the last run's now
+		defer b.stop()
+		if users := b.host.users(tag1); users == nil || len(users) != 0 {
+			t.Errorf("users are %v", users)
+		}
+	})
+}
+
 func TestEmptyUsersTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 1)
