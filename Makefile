@@ -57,8 +57,8 @@ fuzz: ## search with every fuzz target for FUZZTIME; commit what it finds as a s
 
 real: deps ## sing-box, Xray and mihomo against a real heki; builds them once (minutes)
 	@report=$$(mktemp) && trap 'rm -f "$$report"' EXIT && \
-	echo '$(GO) -C test test -count=1 -timeout 30m ./...' && \
-	HEKI_TEST_REPORT=$$report $(GO) -C test test -count=1 -timeout 30m ./...; code=$$?; cat "$$report"; exit $$code
+	echo '$(GO) -C test test -count=1 -timeout 38m ./...' && \
+	HEKI_TEST_REPORT=$$report $(GO) -C test test -count=1 -timeout 38m ./...; code=$$?; cat "$$report"; exit $$code
 
 bench: ## all benchmarks; BENCH picks by name
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
