@@ -50,6 +50,8 @@ type custom struct {
 	flow        string
 	enabled     bool // REALITY
 	reality     panel.Reality
+	plugin      string   // of Shadowsocks, told to clients alone
+	left        []string // members of reality-opts that are not taken
 }
 
 func (n *info) read(it *jsoniter.Iterator) {
@@ -105,6 +107,8 @@ func (c *custom) member(it *jsoniter.Iterator, name string) {
 		c.enabled = phpjson.Bool(it)
 	case "reality-opts":
 		c.readReality(it)
+	case "plugin":
+		c.plugin = phpjson.Text(it)
 	default:
 		it.Skip()
 	}
@@ -136,6 +140,10 @@ func (c *custom) readReality(it *jsoniter.Iterator) {
 	const https = 443
 	phpjson.Object(it, func(name string) bool {
 		switch name {
+		case "min_client_ver", "max_client_ver", "max_time_diff":
+			if text := phpjson.Text(it); text != "" && text != "0" {
+				c.left = append(c.left, "reality-opts."+name)
+			}
 		case "dest":
 			text := phpjson.Text(it)
 			c.reality.Server, c.reality.ServerPort = text, https
@@ -157,6 +165,20 @@ func (c *custom) readReality(it *jsoniter.Iterator) {
 		}
 		return true
 	})
+}
+
+// ignored names what the panel says and heki does not follow: clients may, or strangers may.
+func (n *info) ignored() []string {
+	var all []string
+	if p := n.custom.plugin; n.sort == sortShadowsocks && p != "" && p != "none" {
+		all = append(all, fmt.Sprintf("plugin %.32q, which clients use before Shadowsocks", p))
+	}
+	if n.custom.enabled {
+		for _, name := range n.custom.left {
+			all = append(all, name+", which tls.reality of the node's entry may have")
+		}
+	}
+	return all
 }
 
 // node turns the answer into a node and what it says about every user.

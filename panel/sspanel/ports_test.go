@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -216,4 +218,32 @@ func FuzzPorts(f *testing.F) {
 			ports[u.Port] = true
 		}
 	})
+}
+
+// TestSaysWhatItIgnores: once, not at each sync.
+func TestSaysWhatItIgnores(t *testing.T) {
+	for custom, want := range map[string]string{
+		`"sort":0,"custom_config":{"plugin":"obfs","plugin_option":"obfs=http"}`: `plugin "obfs"`,
+		`"sort":0,"custom_config":[]`:                                            "",
+		`"sort":11,"custom_config":{"offset_port_node":443,"enable_reality":true,"reality-opts":{"dest":"a.com:443","server_names":["a.com"],"private_key":"P","short_ids":[""],"max_time_diff":60,"min_client_ver":""}}`: "reality-opts.max_time_diff",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/info") {
+				fmt.Fprintf(w, `{"ret":1,"data":{%s}}`, custom)
+			} else {
+				fmt.Fprint(w, `{"ret":1,"data":[{"id":1,"port":20001,"method":"aes-256-gcm","passwd":"p"}]}`)
+			}
+		}))
+		defer server.Close()
+		w := new(world)
+		w.Client = w.client(t, server.URL, key)
+		for range 2 {
+			if _, err := w.Node(ctxOf(t)); err != nil && !errors.Is(err, panel.ErrNotModified) {
+				t.Errorf("%s: %v", custom, err)
+			}
+		}
+		if said := strings.Join(w.said, "\n"); len(w.said) > 1 || !strings.Contains(said, want) || want == "" && said != "" {
+			t.Errorf("%s: said %q, want %q", custom, w.said, want)
+		}
+	}
 }

@@ -100,6 +100,9 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	if err := open(callInfo, a, row.read); err != nil {
 		return nil, err
 	}
+	for _, what := range row.ignored() {
+		c.say(slog.LevelWarn, "custom_config: ignored: %s", what)
+	}
 	c.ports = nil
 	if row.sort == sortShadowsocks {
 		c.info.Keep(a)
