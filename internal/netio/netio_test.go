@@ -135,6 +135,36 @@ func TestWaitReadBufferKeepsDeadline(t *testing.T) {
 	}
 }
 
+// hesitant reads nothing, without an error, before each part.
+type hesitant struct {
+	parts   []string
+	nothing int
+}
+
+func (h *hesitant) Read(p []byte) (int, error) {
+	if h.nothing++; h.nothing%3 != 0 || len(h.parts) == 0 {
+		return 0, nil
+	}
+	part := h.parts[0]
+	h.parts = h.parts[1:]
+	return copy(p, part), nil
+}
+
+// TestWaitReadBufferOfNothing: a reader may return neither a byte nor an error; whoever waits gets one of them.
+func TestWaitReadBufferOfNothing(t *testing.T) {
+	w := NewWaiter(&hesitant{parts: []string{"a", "b"}})
+	for _, want := range []string{"a", "b"} {
+		b, err := w.WaitReadBuffer()
+		if err != nil || b == nil || string(b.Bytes()) != want {
+			t.Fatalf("%v, %v, want %q", b, err, want)
+		}
+		Put(b)
+	}
+	if b, err := w.WaitReadBuffer(); b != nil || !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("%v, %v, want no progress", b, err)
+	}
+}
+
 func TestWaitReadBufferAllocatesNothing(t *testing.T) {
 	a, b := tcpPair(t)
 	w := NewWaiter(b)

@@ -124,7 +124,7 @@ func (w *plainWaiter) WaitReadBuffer() (*buf.Buffer, error) {
 		Put(b)
 		b = Get()
 	}
-	n, err := w.r.Read(b.FreeBytes())
+	n, err := w.read(b.FreeBytes())
 	if n == 0 {
 		Put(b)
 		return nil, err
@@ -137,4 +137,17 @@ func (w *plainWaiter) WaitReadBuffer() (*buf.Buffer, error) {
 	}
 	b.Truncate(n)
 	return Filled(b), nil
+}
+
+// maxEmpty bounds the reads in a row that bring neither a byte nor an error, as bufio does.
+const maxEmpty = 100
+
+// read brings a byte or an error, which io.Reader alone does not promise.
+func (w *plainWaiter) read(p []byte) (int, error) {
+	for range maxEmpty {
+		if n, err := w.r.Read(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
 }
