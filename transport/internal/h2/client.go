@@ -119,7 +119,9 @@ func (k *Client) connect(ctx context.Context, d *dialing) {
 		return
 	}
 	stop := k.watch(c)
+	greeted := time.AfterFunc(constant.HandshakeTimeout, c.expectSettings)
 	_ = c.run() // its streams say why
+	greeted.Stop()
 	stop()
 	k.mu.Lock()
 	k.conns = slices.DeleteFunc(k.conns, func(other *conn) bool { return other == c })
@@ -202,6 +204,17 @@ func (k *Client) Close() error {
 	k.mu.Unlock()
 	k.wg.Wait()
 	return nil
+}
+
+// expectSettings ends a connection whose peer has not greeted by now, RFC 9113 §3.4: streams would go on into
+// it, and nobody tell them.
+func (c *conn) expectSettings() {
+	c.mu.Lock()
+	ready := c.ready
+	c.mu.Unlock()
+	if !ready {
+		c.give(errors.New("the server does not greet"))
+	}
 }
 
 // give ends the connection for a reason of ours.

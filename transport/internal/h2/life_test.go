@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"heki/constant"
 )
 
 // bubble runs srv on one end of a pipe and returns the other one, which has said hello.
@@ -239,7 +241,10 @@ func TestPing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			k := NewClient(ClientOptions{
 				Ping: 10 * time.Second, Pong: 5 * time.Second, Always: always,
-				Dial: pipes(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }),
+				Dial: pipes(func(c net.Conn) {
+					go c.Write(appendSettings(nil)) //nolint:errcheck // both speak first
+					_, _ = io.Copy(io.Discard, c)
+				}),
 			})
 			s, err := k.Open(t.Context(), put(), ok)
 			if err != nil {
@@ -249,7 +254,33 @@ func TestPing(t *testing.T) {
 			if _, err := s.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "ping") {
 				t.Errorf("err = %v", err)
 			}
-			if d := time.Since(start); d != 15*time.Second {
+			if d := time.Since(start); d != 25*time.Second { // 10 after the greeting, 10 and 5
+				t.Errorf("ended after %s", d)
+			}
+			_ = s.Close()
+			_ = k.Close()
+		})
+	}
+}
+
+// A server that accepts and says nothing, or too little, is left in the time of a handshake.
+func TestNoGreeting(t *testing.T) {
+	for _, some := range []int{1, 5} {
+		synctest.Test(t, func(t *testing.T) {
+			k := NewClient(ClientOptions{Dial: pipes(func(c net.Conn) {
+				go c.Write(appendSettings(nil)[:some]) //nolint:errcheck // both speak first
+				_, _ = io.Copy(io.Discard, c)
+			})})
+			s, err := k.Open(t.Context(), put(), ok)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			_ = s.SetReadDeadline(start.Add(time.Hour))
+			if _, err := s.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "does not greet") {
+				t.Errorf("err = %v", err)
+			}
+			if d := time.Since(start); d != constant.HandshakeTimeout {
 				t.Errorf("ended after %s", d)
 			}
 			_ = s.Close()
