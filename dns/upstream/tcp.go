@@ -104,6 +104,9 @@ func (t *tcp) exchange(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 		}
 		_ = conn.Close()
 		if !reused || ctx.Err() != nil { // a server may close an idle connection at any time
+			if !abandoned(ctx) {
+				t.at.failed()
+			}
 			return nil, fmt.Errorf("%s: %w", t.scheme, because(ctx, err))
 		}
 	}

@@ -1,8 +1,13 @@
 package upstream
 
 import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -58,5 +63,29 @@ func TestTCPReuse(t *testing.T) {
 	ask() // after Close nothing is kept
 	if len(s.free) != 0 {
 		t.Error("a connection was kept after Close")
+	}
+}
+
+// TestTCPLeavesSilentAddress: of a server that is named by host, another address is asked next when one lets
+// connect and does not answer.
+func TestTCPLeavesSilentAddress(t *testing.T) {
+	at := testServer(t, zone(t, "a.example. 60 IN A 192.0.2.1"))
+	silent := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), at.Port())
+	l, err := net.Listen("tcp4", silent.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := newTCP(&endpoint{host: "dns.example", port: at.Port(), find: func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{silent.Addr(), at.Addr()}, nil
+	}})
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.Lookup(ctx, "a.example", false); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("err = %v of a server that is silent", err)
+	}
+	if _, err := s.Lookup(t.Context(), "a.example", false); err != nil {
+		t.Errorf("the next address was not asked: %v", err)
 	}
 }
