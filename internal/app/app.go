@@ -181,20 +181,25 @@ func (a *App) Reload(o *option.Options) error {
 	return errors.Join(errs...)
 }
 
-// reloadRouting replaces the resolver, the outbounds and the rules where they changed. Connections
+// reloadRouting replaces the resolver, the outbounds and the rules where they changed, all or none. Connections
 // keep the outbound they have.
 func (a *App) reloadRouting(o *option.Options) error {
-	old := a.options
-	if !reflect.DeepEqual(old.DNS, o.DNS) {
-		client, err := dns.New(o.DNS, compileHosts(a.geo), a.log)
-		if err != nil {
-			return err
-		}
-		if err := a.resolver.replace(client); err != nil {
-			return err
-		}
+	if reflect.DeepEqual(a.options.DNS, o.DNS) {
+		return a.reloadOutbounds(o)
 	}
-	if reflect.DeepEqual(old.Outbounds, o.Outbounds) && reflect.DeepEqual(old.Route, o.Route) {
+	client, err := dns.New(o.DNS, compileHosts(a.geo), a.log)
+	if err != nil {
+		return err
+	}
+	if err := a.reloadOutbounds(o); err != nil {
+		return errors.Join(err, client.Close())
+	}
+	return a.resolver.replace(client) // takes the nodes' rules that the former client took
+}
+
+// reloadOutbounds replaces the outbounds and the rules, if either changed. On error both stay.
+func (a *App) reloadOutbounds(o *option.Options) error {
+	if reflect.DeepEqual(a.options.Outbounds, o.Outbounds) && reflect.DeepEqual(a.options.Route, o.Route) {
 		return nil
 	}
 	set, err := a.buildOutbounds(o)

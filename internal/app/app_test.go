@@ -238,6 +238,27 @@ func TestReloadKeepsTheOldOnError(t *testing.T) {
 	}
 }
 
+// TestReloadKeepsDNSOnError: a mistake in the outbounds, which only building them shows, leaves the servers too.
+func TestReloadKeepsDNSOnError(t *testing.T) {
+	dns := object{"servers": []object{{"address": "192.0.2.1"}}}
+	config := object{"dns": dns, "inbounds": []object{trojanInbound("in", freePort(t))}}
+	a := run(t, config)
+	before := a.resolver.client.Load()
+	bad := load(t, object{
+		"dns": object{"servers": []object{{"address": "192.0.2.2"}}}, "inbounds": config["inbounds"],
+		"outbounds": []object{{"type": "direct", "tag": "out", "bind_interface": "nowhere0"}},
+	})
+	if err := a.Reload(bad); err == nil || !strings.Contains(err.Error(), "nowhere0") {
+		t.Fatalf("err = %v, want one about the interface", err)
+	}
+	if a.resolver.client.Load() != before {
+		t.Error("the servers of a configuration that is not used are asked")
+	}
+	if _, err := a.resolver.Lookup(t.Context(), "in", "127.0.0.1"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPanelUsersComeAndGo(t *testing.T) {
 	dst := echo(t)
 	port := freePort(t)
