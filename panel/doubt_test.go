@@ -103,6 +103,45 @@ func TestClosedNode(t *testing.T) {
 	})
 }
 
+// TestRemovedNode: a node that the panel does not know any more, or has disabled, serves nobody, over a restart too.
+func TestRemovedNode(t *testing.T) {
+	for _, protocol := range []string{"trojan", "shadowsocksr"} {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, 0)
+				b.panel = paneltest.NewSSPanel(token, false)
+				b.wire.Panel = b.panel
+				b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = "sspanel", 1, []option.PanelNode{{ID: 1}}
+				row := paneltest.Node{ID: 1, Protocol: protocol, Port: 443}
+				b.panel.SetNode(row)
+				b.panel.SetUser(paneltest.User{ID: 4, Port: 20004, Method: "aes-256-gcm"})
+				b.start()
+				if n := len(b.host.users(tag1)); n != 1 {
+					b.log.dump(t)
+					t.Fatalf("%d users", n)
+				}
+				b.panel.RemoveNode(1)
+				for range 2 {
+					b.pass(5 * time.Minute)
+					if n := len(b.host.users(tag1)); n != 0 {
+						b.log.dump(t)
+						t.Errorf("%d users are served on a node that is gone", n)
+					}
+					b.stop()
+					b.start()
+				}
+				defer b.stop()
+				b.panel.SetNode(row)
+				b.pass(10 * time.Minute)
+				if n := len(b.host.users(tag1)); n != 1 {
+					b.log.dump(t)
+					t.Errorf("%d users after it came back", n)
+				}
+			})
+		})
+	}
+}
+
 // TestRulesGoWithTheirPanel: an entry that means another panel from now on forgets the rules of the former one.
 func TestRulesGoWithTheirPanel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -98,6 +98,9 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	}
 	var row info
 	if err := open(callInfo, a, row.read); err != nil {
+		if said := panel.SaidIn(err); slices.Contains(closed(), said) {
+			return c.asBefore(ctx, said)
+		}
 		return nil, err
 	}
 	for _, what := range row.ignored() {
@@ -123,6 +126,15 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 		c.users.Forget()
 	}
 	return node, nil
+}
+
+// asBefore keeps the settings of a node that the panel has closed: Users says that nobody may come, while a failure
+// would have it served on to everybody.
+func (c *Client) asBefore(ctx context.Context, said string) (*panel.Node, error) {
+	if c.ports != nil {
+		return c.byRows(ctx)
+	}
+	return nil, fmt.Errorf("%s: the panel says %q: %w", callInfo, said, panel.ErrNotModified)
 }
 
 // closed are the panel's words for a node that nobody may use.
