@@ -53,6 +53,10 @@ type (
 		N.PacketConn
 		N.PacketReadWaiter
 	}
+	making interface {
+		N.PacketConn
+		N.PacketReadWaitCreator
+	}
 	batching interface {
 		waiting
 		netio.PacketsReader
@@ -64,6 +68,10 @@ type (
 	}
 	countedWaiting struct {
 		waiting
+		use *use
+	}
+	countedMaking struct {
+		making
 		use *use
 	}
 	countedBatching struct {
@@ -79,6 +87,8 @@ func countPackets(c N.PacketConn, u *use) N.PacketConn {
 		return &countedBatching{c, u}
 	case waiting:
 		return &countedWaiting{c, u}
+	case making:
+		return &countedMaking{c, u}
 	}
 	return &countedPackets{c, u}
 }
@@ -91,6 +101,11 @@ func (c *countedPackets) Close() error {
 func (c *countedWaiting) Close() error {
 	c.use.end()
 	return c.waiting.Close()
+}
+
+func (c *countedMaking) Close() error {
+	c.use.end()
+	return c.making.Close()
 }
 
 func (c *countedBatching) Close() error {

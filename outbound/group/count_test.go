@@ -71,7 +71,14 @@ func TestPacketsAreCounted(t *testing.T) {
 	if c.Close(); g.members[0].conns.Load() != 0 {
 		t.Error("it counts after its end")
 	}
-	for _, inner := range []N.PacketConn{struct{ N.PacketConn }{c}, struct{ waiting }{c.(waiting)}} {
+	creates := struct { // as packetaddr's and redirect's
+		N.PacketConn
+		N.PacketReadWaitCreator
+	}{PacketConn: c}
+	if _, ok := countPackets(creates, newUse(new(member))).(N.PacketReadWaitCreator); !ok {
+		t.Error("a counted session holds a buffer while it waits")
+	}
+	for _, inner := range []N.PacketConn{struct{ N.PacketConn }{c}, struct{ waiting }{c.(waiting)}, creates} {
 		c := countPackets(inner, newUse(g.members[0]))
 		if _, many := c.(netio.PacketsReader); many {
 			t.Error("a session without batches has some")
