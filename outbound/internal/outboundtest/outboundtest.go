@@ -3,6 +3,7 @@ package outboundtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,6 +54,7 @@ func Serve(t testing.TB, handle func(c *netio.Conn) error) option.Remote {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var open []net.Conn
+	over := false
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -61,10 +63,13 @@ func Serve(t testing.TB, handle func(c *netio.Conn) error) option.Remote {
 			}
 			mu.Lock()
 			open = append(open, c)
+			if over { // nobody else closes it
+				_ = c.Close()
+			}
 			mu.Unlock()
 			wg.Go(func() {
 				defer c.Close()
-				if err := handle(netio.NewConn(c)); err != nil {
+				if err := handle(netio.NewConn(c)); err != nil && !errors.Is(err, net.ErrClosed) { // closed: below, in the end
 					t.Errorf("server: %v", err)
 				}
 			})
@@ -73,6 +78,7 @@ func Serve(t testing.TB, handle func(c *netio.Conn) error) option.Remote {
 	t.Cleanup(func() {
 		_ = l.Close()
 		mu.Lock()
+		over = true
 		for _, c := range open {
 			_ = c.Close()
 		}
