@@ -5,9 +5,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"heki/constant"
 	"heki/internal/meter"
 	"heki/option"
 	"heki/panel/paneltest"
+	"heki/panel/v2board"
 )
 
 // TestDecisions: what a person decides about held batches holds, while the process runs and across a start.
@@ -133,6 +135,49 @@ func TestRemovedNode(t *testing.T) {
 				defer b.stop()
 				b.panel.SetNode(row)
 				b.pass(10 * time.Minute)
+				if n := len(b.host.users(tag1)); n != 1 {
+					b.log.dump(t)
+					t.Errorf("%d users after it came back", n)
+				}
+			})
+		})
+	}
+}
+
+// TestDeletedNode: a node that its panel does not have any more serves nobody, over a restart too.
+func TestDeletedNode(t *testing.T) {
+	for kind, newPanel := range map[string]func(string) *paneltest.Panel{
+		constant.PanelXBoard: paneltest.New, constant.PanelV2board: paneltest.NewV2board, constant.PanelXiaoV2board: paneltest.NewXiaoV2board,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, 0)
+				b.panel = newPanel(token)
+				b.cfg.Kinds["v2board"], b.cfg.Kinds["xiaov2board"] = v2board.Kind(), v2board.XiaoKind()
+				b.wire.Panel = b.panel
+				b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = kind, 0, []option.PanelNode{{ID: 1}}
+				row := paneltest.Node{ID: 1, Protocol: "trojan", Port: 443}
+				b.panel.SetNode(row)
+				b.panel.SetUser(paneltest.User{ID: 4})
+				b.start()
+				b.pass(3 * time.Minute)
+				if n := len(b.host.users(tag1)); n != 1 {
+					b.log.dump(t)
+					t.Fatalf("%d users", n)
+				}
+				b.panel.RemoveNode(1)
+				for range 2 {
+					b.pass(5 * time.Minute)
+					if n := len(b.host.users(tag1)); n != 0 {
+						b.log.dump(t)
+						t.Errorf("%d users are served on a node that is gone", n)
+					}
+					b.stop()
+					b.start()
+				}
+				defer b.stop()
+				b.panel.SetNode(row)
+				b.pass(20 * time.Minute)
 				if n := len(b.host.users(tag1)); n != 1 {
 					b.log.dump(t)
 					t.Errorf("%d users after it came back", n)

@@ -51,6 +51,8 @@ type Client struct {
 
 	// Refusals are what the panel says with status 500 before it has done anything.
 	Refusals []string
+	// Gone is what the panel says of a node that it does not have.
+	Gone string
 
 	call     *webapi.Caller
 	now      func() time.Time
@@ -66,6 +68,7 @@ type Client struct {
 	apart    bool               // a panel that takes no merged reports
 	misfit   bool               // it refused one, which may have had other reasons
 	proven   bool               // an answer said that the paths are right
+	gone     bool               // the panel had the node and has it no more
 	online   map[int64]struct{} // users that the panel holds addresses of, by our last report
 	pushed   time.Time
 }
@@ -93,6 +96,9 @@ func (c *Client) Proven() bool { return c.proven }
 // Node implements panel.Client.
 func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	a, err := c.call.Get(ctx, callConfig, c.Config, c.Query, &c.config)
+	if c.isGone(err) {
+		return nil, fmt.Errorf("%s: the panel says %q: %w", callConfig, c.Gone, panel.ErrNotModified)
+	}
 	if err != nil {
 		return nil, c.judge(err)
 	}
@@ -112,8 +118,32 @@ func (c *Client) Node(ctx context.Context) (*panel.Node, error) {
 	return node, nil
 }
 
-// Users implements panel.Client.
+// isGone looks whether the panel has deleted the node. Its settings then stay, and Users says that nobody may
+// come, while a failure would have it served on to everybody, and nobody billed.
+func (c *Client) isGone(err error) bool {
+	before := c.gone
+	switch {
+	case err == nil, errors.Is(err, panel.ErrNotModified):
+		c.gone = false
+	case c.proven && c.Gone != "" && panel.SaidIn(err) == c.Gone:
+		c.gone = true
+	default:
+		return false // who knows
+	}
+	if c.gone && !before {
+		c.say(slog.LevelWarn, "the panel says %q: the node has no users any more", c.Gone)
+	}
+	if c.gone != before {
+		c.users.Forget() // a list like the last one is news again
+	}
+	return c.gone
+}
+
+// Users implements panel.Client. A node that the panel has deleted has none.
 func (c *Client) Users(ctx context.Context) ([]adapter.Account, error) {
+	if c.gone {
+		return nil, nil
+	}
 	a, err := c.call.Get(ctx, callUsers, c.Path+"user", c.Query, &c.users)
 	if err != nil {
 		return nil, c.judge(err)

@@ -91,7 +91,7 @@ func newClient(env panel.Env, o *option.Panel, node *option.PanelNode) (*Client,
 	if err != nil {
 		return nil, err
 	}
-	base.Signs, base.Refusals = true, refusals()
+	base.Signs, base.Refusals, base.Gone = true, refusals(), notHere
 	return &Client{Client: base, say: env.Say, id: node.ID}, nil
 }
 

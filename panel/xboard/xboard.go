@@ -40,6 +40,7 @@ func New(env panel.Env, o *option.Panel, node *option.PanelNode) (*Client, error
 	if err != nil {
 		return nil, err
 	}
+	base.Gone = "Server does not exist"
 	c := &Client{Client: base, say: env.Say, machine: o.MachineID != 0}
 	switch {
 	case o.APIVersion == 0, o.APIVersion == 2:
