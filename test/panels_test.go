@@ -237,8 +237,11 @@ func TestPanels(t *testing.T) {
 func (f *fleet) everyPPanel(t testing.TB) {
 	t.Helper()
 	for _, road := range []harness.Road{
-		{Protocol: "vmess"}, vmessWS, vmessWSTLS, vmessGRPC, trojanRoad, trojanGRPC, trojanWSTLS, ssAEAD, anyTLSRoad, hysteria2Road,
-		{Protocol: "vless"}, {Protocol: "vless", Transport: "ws", TLS: true}, {Protocol: "vless", Transport: "grpc", TLS: true},
+		{Protocol: "vmess"},
+		vmessWS, vmessWSTLS, vmessGRPC, trojanRoad, trojanGRPC, trojanWSTLS, ssAEAD, anyTLSRoad, hysteria2Road,
+		{Protocol: "vless"},
+		{Protocol: "vless", Transport: "ws", TLS: true},
+		{Protocol: "vless", Transport: "grpc", TLS: true},
 		{Protocol: "vless", Transport: "httpupgrade", TLS: true},
 	} {
 		f.add(t, road, nil)
