@@ -38,6 +38,7 @@ lint: $(LINT) ## golangci-lint and the format (make fmt repairs it)
 
 fmt: $(LINT) ## format the source
 	$(LINT) fmt ./...
+	cd test && $(LINT) fmt ./...
 
 # Built from the pinned module in .ci/tools: about two minutes, once a machine.
 $(LINT):
