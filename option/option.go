@@ -13,6 +13,7 @@ type Options struct {
 	Panels    []Panel    `json:"panels,omitempty"`
 	Limits    Limits     `json:"limits,omitempty"` // for all; inner ones win
 	Traffic   Traffic    `json:"traffic,omitempty"`
+	Admin     *Admin     `json:"admin,omitempty"`     // nil: none
 	StateDir  string     `json:"state_dir,omitempty"` // default /var/lib/heki
 	Folder    string     `json:"-"`                   // of the file that Load read; empty: there was none
 }

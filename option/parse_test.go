@@ -140,9 +140,9 @@ func TestDecodeMessages(t *testing.T) {
 			`inbounds[0].fallback_for_alpn.h2 (line 1:84): is set twice, first in line 1:74; keep one`,
 		}},
 		{"odd names", `{"a.b[0]": 1, "": 2, "\u0000\"": 3}`, []string{
-			`["a.b[0]"] (line 1:2): is not a known key; known here: $schema, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
-			`[""] (line 1:15): is not a known key; known here: $schema, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
-			`["\x00\""] (line 1:22): is not a known key; known here: $schema, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
+			`["a.b[0]"] (line 1:2): is not a known key; known here: $schema, admin, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
+			`[""] (line 1:15): is not a known key; known here: $schema, admin, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
+			`["\x00\""] (line 1:22): is not a known key; known here: $schema, admin, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
 		}},
 		{"entries", `{"inbounds": [1, {}, {"type": 3}, {"type": "vles"}, {"type": "tun", "tag": 1}, {"type": "anything"}], "outbounds": [{"type": "shadowsocksr"}, {"type": "block", "x": 1}]}`, []string{
 			`inbounds[0] (line 1:15): is a number, must be an object: { … }`,
@@ -156,7 +156,7 @@ func TestDecodeMessages(t *testing.T) {
 			`outbounds[1].x (line 1:161): is not a known key; known here: tag, type`,
 		}},
 		{"columns are characters", `{"日本": 1, "log": {"level": 1}}`, []string{
-			`["日本"] (line 1:2): is not a known key; known here: $schema, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
+			`["日本"] (line 1:2): is not a known key; known here: $schema, admin, dns, inbounds, limits, log, outbounds, panels, route, state_dir, traffic`,
 			`log.level (line 1:28): is a number, must be a string: write it in double quotes`,
 		}},
 	} {

@@ -121,7 +121,6 @@ func refusals(t reflect.Type) map[string]refusal {
 }
 
 var refusedOptions = map[string]refusal{
-	"admin":                 later("; the status is in the log"),
 	"certificate":           never("heki's outgoing connections need no certificate store; a server's certificate goes into inbounds[].tls"),
 	"certificate_providers": later("; write tls.acme, or tls.certificate_path and tls.key_path"),
 	"endpoints":             never("heki serves no VPN endpoints"),

@@ -93,7 +93,7 @@ func TestSingBoxMeaning(t *testing.T) {
 func TestSingBoxRefusals(t *testing.T) {
 	for _, in := range []string{
 		beside(`"ntp": {"enabled": true}`), beside(`"certificate": {"store": "mozilla"}`), beside(`"endpoints": [{}]`), beside(`"services": [{}]`),
-		beside(`"experimental": {"cache_file": {"enabled": true}}`), beside(`"admin": {"listen": "127.0.0.1:9090"}`),
+		beside(`"experimental": {"cache_file": {"enabled": true}}`),
 		inboundWith(`"detour": "x"`), inboundWith(`"sniff": true`), inboundWith(`"sniff_override_destination": true`), inboundWith(`"netns": "x"`),
 		inboundWith(`"udp_fragment": true`), inboundWith(`"routing_mark": 1`), inboundWith(`"proxy_protocol": true`), inboundWith(`"proxy_protocol_accept_no_header": true`),
 		inboundWith(`"udp_proxy_protocol": "optional"`), inboundWith(`"tcp_keep_alive": "5m"`), inboundWith(`"domain_strategy": "prefer_ipv4"`),

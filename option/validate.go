@@ -30,6 +30,9 @@ func (o *Options) Validate(at Path) error {
 	r.join(o.Limits.Validate(at.Key("limits")))
 	o.spreadInvalidAccess()
 	r.join(o.Traffic.Validate(at.Key("traffic")))
+	if o.Admin != nil {
+		r.join(o.Admin.Validate(at.Key("admin")))
+	}
 	if o.StateDir == "" {
 		o.StateDir = DefaultStateDir
 	} else if !filepath.IsAbs(o.StateDir) {

@@ -14,6 +14,7 @@ import (
 
 	"heki/dns"
 	"heki/inbound"
+	"heki/internal/admin"
 	"heki/internal/meter"
 	"heki/option"
 	"heki/outbound"
@@ -47,6 +48,8 @@ type App struct {
 	outbounds *outbound.Set
 	own       *nodeOutbounds
 	static    map[string]*static
+	admin     *admin.Server // nil: none
+	started   time.Time
 }
 
 // New builds everything that o describes. It binds nothing and asks no panel.
@@ -137,6 +140,10 @@ func (a *App) Start() error {
 			return err
 		}
 	}
+	a.started = time.Now()
+	if err := a.startAdmin(a.options); err != nil {
+		return err
+	}
 	a.panels.Start()
 	a.startSaving()
 	return nil
@@ -175,7 +182,7 @@ func (a *App) Reload(o *option.Options) error {
 	if err := a.router.RetryPanelRules(); err != nil {
 		a.log.Warn("lines of panels' rules are left out", "err", err)
 	}
-	errs := []error{a.reloadStatic(o)}
+	errs := []error{a.reloadStatic(o), a.reloadAdmin(o)}
 	errs = append(errs, a.panels.Reload(o.Panels, o.Limits, o.Traffic))
 	a.options = o
 	return errors.Join(errs...)
@@ -246,8 +253,7 @@ func (a *App) Close(ctx context.Context) error {
 		a.stopSaving()
 		a.saving.Wait()
 	}
-	err := a.closeInbounds(ctx)
-	err = errors.Join(err, a.panels.Close(ctx))
+	err := errors.Join(a.closeInbounds(ctx), a.panels.Close(ctx), a.stopAdmin())
 	for _, s := range a.static {
 		s.node.Close()
 	}

@@ -46,6 +46,7 @@ func layers() []layer {
 		{"inbound/...", with("transport/...", "internal/protocol/...", "internal/netio", "inbound/...")},
 		{"outbound/...", with("transport/...", "internal/protocol/...", "internal/netio", "outbound/...")},
 		{"panel/...", with("internal/meter", "internal/statefile", "panel/...")},
+		{"internal/admin", with("internal/meter", "panel")},
 		{"internal/app", []string{"..."}},
 		{"cmd/heki/...", with("internal/app", "internal/log", "internal/meter", "internal/protocol/...", "panel/...", "cmd/heki/...")},
 	}
