@@ -1,9 +1,11 @@
 package test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -25,8 +27,9 @@ func TestPanelKilled(t *testing.T) {
 }
 
 func testPanelKilled(t testing.TB, policy string) {
+	figures := harness.Address(harness.FreePort(t))
 	s := newSite(t, harness.Road{Protocol: "vless"}, 2, func(config harness.JSON) {
-		config["traffic"] = harness.JSON{"on_ambiguous": policy}
+		config["traffic"], config["admin"] = harness.JSON{"on_ambiguous": policy}, harness.JSON{"listen": figures}
 		o := config["panels"].([]harness.JSON)[0]
 		o["report_interval"], o["timeout"] = "1h", "1m" // so that the only report is the one at the end
 	})
@@ -45,7 +48,11 @@ func testPanelKilled(t testing.TB, policy string) {
 	only(t, "after the kill", "sent", backlog(t, state), want)
 
 	s.panel.Heal()
-	if code, err := s.start(t).Stop(); code != 0 || err != nil { // SIGTERM brings the last report
+	next := s.start(t)
+	if policy == "hold" {
+		eventually(t, "the admin server shows what is held", func() bool { return heldBytes(figures) == sum(want) })
+	}
+	if code, err := next.Stop(); code != 0 || err != nil { // SIGTERM brings the last report
 		t.Errorf("exit code %d, %v", code, err)
 	}
 	if policy == "retry" {
@@ -58,6 +65,31 @@ func testPanelKilled(t testing.TB, policy string) {
 		t.Errorf("billed %+v of what may have arrived", got)
 	}
 	only(t, "after the second run", "held", backlog(t, state), want)
+}
+
+// heldBytes is what heki's admin server says to be held; -1 without an answer.
+func heldBytes(address string) int64 {
+	resp, err := http.Get("http://" + address + "/status")
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	var status struct {
+		Nodes []struct {
+			HeldBytes int64 `json:"held_bytes"`
+		} `json:"nodes"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil || len(status.Nodes) != 1 {
+		return -1
+	}
+	return status.Nodes[0].HeldBytes
+}
+
+func sum(users map[int]paneltest.Traffic) (all int64) {
+	for _, moved := range users {
+		all += moved.Up + moved.Down
+	}
+	return all
 }
 
 // backlog is what the journal of the site's node has on disk, by state and user; empty when there is none. The form is
