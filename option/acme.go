@@ -143,6 +143,10 @@ func (a *ACME) check(at Path) error {
 	if a.DisableHTTPChallenge && a.DisableTLSALPNChallenge && a.DNS01Challenge == nil {
 		r.add(at.Key("disable_http_challenge"), "and disable_tls_alpn_challenge leave no way to show whose the domain is; keep one of them, or write dns01_challenge")
 	}
+	const http, https = 80, 443
+	if port := cmp.Or(a.AlternativeHTTPPort, http); port == cmp.Or(a.AlternativeTLSPort, https) {
+		r.add(at.Key("alternative_http_port"), "and alternative_tls_port are both %d, and what comes there is one or the other", port)
+	}
 	r.join(fileName(at.Key("data_directory"), a.DataDirectory))
 	r.join(printable(at.Key("profile"), a.Profile))
 	if a.DNS01Challenge != nil {

@@ -24,6 +24,7 @@ func TestACME(t *testing.T) {
 		"zerossl":        {acme(`{"provider": "zerossl"}`), `inbounds[0].tls.acme.external_account: is required with zerossl: key_id and mac_key, which its developer page makes`},
 		"plain URL":      {acme(`{"provider": "http://ca.example/dir"}`), `inbounds[0].tls.acme.provider: is "http://ca.example/dir", must be letsencrypt, zerossl or the URL of a directory: "https://…"`},
 		"no way":         {acme(`{"disable_http_challenge": true, "disable_tls_alpn_challenge": true}`), `inbounds[0].tls.acme.disable_http_challenge: and disable_tls_alpn_challenge leave no way to show whose the domain is; keep one of them, or write dns01_challenge`},
+		"one port":       {acme(`{"alternative_http_port": 443}`), `inbounds[0].tls.acme.alternative_http_port: and alternative_tls_port are both 443, and what comes there is one or the other`},
 		"key type":       {acme(`{"key_type": "ed25519"}`), `inbounds[0].tls.acme.key_type: is "ed25519", must be one of ec-256, ec-384, rsa-2048, rsa-4096`},
 		"default name":   {acme(`{"domain": "a.example", "default_server_name": "b.example"}`), `inbounds[0].tls.acme.default_server_name: is "b.example", must be one of domain`},
 		"no domain":      {inboundWith(`"tls": {"enabled": true, "acme": {"email": "a@b.c"}}`), `inbounds[0].tls.acme.domain: is required: the names in the certificate (or tls.server_name, for one)`},
