@@ -32,7 +32,7 @@ func ratesOf(o *option.Hysteria2) rates {
 // control picks how fast the server sends on conn: at rate, or by BBR when that is 0.
 func (r *rates) control(conn *quic.Conn, rate uint64) {
 	if rate > 0 {
-		conn.SetCongestionControl(brutal.NewBrutalSender(rate, conn.InitialPacketSize(), false, nil))
+		conn.SetCongestionControl(brutalSender{brutal.NewBrutalSender(rate, conn.InitialPacketSize(), false, nil)})
 		return
 	}
 	conn.SetCongestionControl(bbr.NewBbrSenderWithProfile(conn.InitialPacketSize(), r.profile))
