@@ -105,83 +105,50 @@ func TestClosedNode(t *testing.T) {
 	})
 }
 
-// TestRemovedNode: a node that the panel does not know any more, or has disabled, serves nobody, over a restart too.
+// TestRemovedNode: a node that the panel does not know any more serves nobody, over a restart too.
 func TestRemovedNode(t *testing.T) {
-	for _, protocol := range []string{"trojan", "shadowsocksr"} {
-		t.Run(protocol, func(t *testing.T) {
+	sspanelOf := func(key string) *paneltest.Panel { return paneltest.NewSSPanel(key, false) }
+	for _, tt := range []struct {
+		kind     string
+		panel    func(string) *paneltest.Panel
+		protocol string
+	}{
+		{constant.PanelSSPanel, sspanelOf, "trojan"},
+		{constant.PanelSSPanel, sspanelOf, "shadowsocksr"},
+		{constant.PanelXBoard, paneltest.New, "trojan"},
+		{constant.PanelV2board, paneltest.NewV2board, "trojan"},
+		{constant.PanelXiaoV2board, paneltest.NewXiaoV2board, "trojan"},
+	} {
+		t.Run(tt.kind+"/"+tt.protocol, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, 0)
-				b.panel = paneltest.NewSSPanel(token, false)
+				b.panel = tt.panel(token)
 				b.wire.Panel = b.panel
-				b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = "sspanel", 1, []option.PanelNode{{ID: 1}}
-				row := paneltest.Node{ID: 1, Protocol: protocol, Port: 443}
+				b.cfg.Kinds["v2board"], b.cfg.Kinds["xiaov2board"] = v2board.Kind(), v2board.XiaoKind()
+				b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = tt.kind, 0, []option.PanelNode{{ID: 1}}
+				row := paneltest.Node{ID: 1, Protocol: tt.protocol, Port: 443}
 				b.panel.SetNode(row)
 				b.panel.SetUser(paneltest.User{ID: 4, Port: 20004, Method: "aes-256-gcm"})
 				b.start()
-				if n := len(b.host.users(tag1)); n != 1 {
-					b.log.dump(t)
-					t.Fatalf("%d users", n)
-				}
-				b.panel.RemoveNode(1)
-				for range 2 {
-					b.pass(5 * time.Minute)
-					if n := len(b.host.users(tag1)); n != 0 {
+				want := func(users int, when string) {
+					if n := len(b.host.users(tag1)); n != users {
 						b.log.dump(t)
-						t.Errorf("%d users are served on a node that is gone", n)
+						t.Errorf("%s: %d users, want %d", when, n, users)
 					}
-					b.stop()
-					b.start()
 				}
-				defer b.stop()
-				b.panel.SetNode(row)
-				b.pass(10 * time.Minute)
-				if n := len(b.host.users(tag1)); n != 1 {
-					b.log.dump(t)
-					t.Errorf("%d users after it came back", n)
-				}
-			})
-		})
-	}
-}
-
-// TestDeletedNode: a node that its panel does not have any more serves nobody, over a restart too.
-func TestDeletedNode(t *testing.T) {
-	for kind, newPanel := range map[string]func(string) *paneltest.Panel{
-		constant.PanelXBoard: paneltest.New, constant.PanelV2board: paneltest.NewV2board, constant.PanelXiaoV2board: paneltest.NewXiaoV2board,
-	} {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, 0)
-				b.panel = newPanel(token)
-				b.cfg.Kinds["v2board"], b.cfg.Kinds["xiaov2board"] = v2board.Kind(), v2board.XiaoKind()
-				b.wire.Panel = b.panel
-				b.cfg.Options[0].Type, b.cfg.Options[0].APIVersion, b.cfg.Options[0].Nodes = kind, 0, []option.PanelNode{{ID: 1}}
-				row := paneltest.Node{ID: 1, Protocol: "trojan", Port: 443}
-				b.panel.SetNode(row)
-				b.panel.SetUser(paneltest.User{ID: 4})
-				b.start()
 				b.pass(3 * time.Minute)
-				if n := len(b.host.users(tag1)); n != 1 {
-					b.log.dump(t)
-					t.Fatalf("%d users", n)
-				}
+				want(1, "at first")
 				b.panel.RemoveNode(1)
 				for range 2 {
 					b.pass(5 * time.Minute)
-					if n := len(b.host.users(tag1)); n != 0 {
-						b.log.dump(t)
-						t.Errorf("%d users are served on a node that is gone", n)
-					}
+					want(0, "when it is gone")
 					b.stop()
 					b.start()
 				}
 				defer b.stop()
 				b.panel.SetNode(row)
 				b.pass(20 * time.Minute)
-				if n := len(b.host.users(tag1)); n != 1 {
-					b.log.dump(t)
-					t.Errorf("%d users after it came back", n)
-				}
+				want(1, "when it is back")
 			})
 		})
 	}
