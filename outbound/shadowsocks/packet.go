@@ -3,13 +3,13 @@ package shadowsocks
 import (
 	"errors"
 	"net"
-	"syscall"
 
 	"github.com/sagernet/sing/common/buf"
 	M "github.com/sagernet/sing/common/metadata"
 	N "github.com/sagernet/sing/common/network"
 
 	"heki/internal/netio"
+	"heki/outbound/internal/remote"
 )
 
 var (
@@ -26,58 +26,19 @@ type sealer interface {
 	open(b *buf.Buffer) (from M.Socksaddr, ok bool)
 }
 
-// packetConn is a socket that speaks with the server alone. Reading holds no buffer while nothing comes.
-// Reading and writing are for one goroutine each.
+// packetConn is one session. Reading and writing are for one goroutine each.
 type packetConn struct {
-	*net.UDPConn
-	waiter *netio.PacketWaiter
+	remote.Datagrams
 	sealer sealer
 }
 
 // newPacketConn owns socket.
 func newPacketConn(socket *net.UDPConn, s sealer) (*packetConn, error) {
-	w, err := netio.NewPacketWaiter(socket)
+	d, err := remote.NewDatagrams(socket, s.open)
 	if err != nil {
-		_ = socket.Close()
 		return nil, err
 	}
-	return &packetConn{UDPConn: socket, waiter: w, sealer: s}, nil
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (c *packetConn) InitializeReadWaiter(N.ReadWaitOptions) bool { return false }
-
-// WaitReadPacket implements N.PacketReadWaiter.
-func (c *packetConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	for {
-		b, _, err := c.waiter.Wait()
-		if err != nil {
-			return nil, M.Socksaddr{}, err
-		}
-		if from, ok := c.sealer.open(b); ok {
-			return b, from, nil
-		}
-		netio.Put(b)
-	}
-}
-
-// ReadPacket implements N.PacketReader. b has room for a whole datagram, else that may be lost.
-func (c *packetConn) ReadPacket(b *buf.Buffer) (M.Socksaddr, error) {
-	start := b.Start()
-	for {
-		n, err := c.Read(b.FreeBytes())
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			continue // an ICMP answer to an earlier datagram ends nothing
-		}
-		if err != nil {
-			return M.Socksaddr{}, err
-		}
-		b.Truncate(b.Len() + n)
-		if from, ok := c.sealer.open(b); ok {
-			return from, nil
-		}
-		b.Resize(start, 0)
-	}
+	return &packetConn{Datagrams: d, sealer: s}, nil
 }
 
 // WritePacket implements N.PacketWriter. It owns b. What cannot be sent loses the packet, not the session.

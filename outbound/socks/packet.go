@@ -3,7 +3,6 @@ package socks
 import (
 	"errors"
 	"net"
-	"syscall"
 
 	"github.com/sagernet/sing/common/buf"
 	M "github.com/sagernet/sing/common/metadata"
@@ -12,6 +11,7 @@ import (
 	"heki/internal/netio"
 	"heki/internal/protocol/socks"
 	"heki/internal/protocol/wire"
+	"heki/outbound/internal/remote"
 )
 
 var (
@@ -19,10 +19,9 @@ var (
 	_ N.PacketReadWaiter = (*packetConn)(nil)
 )
 
-// packetConn is one association. Reading holds no buffer while nothing comes.
+// packetConn is one association.
 type packetConn struct {
-	*net.UDPConn
-	waiter  *netio.PacketWaiter
+	remote.Datagrams
 	control *netio.Conn
 	watched chan struct{} // closed once nobody reads control
 	host    string        // the last host read: the next is most often the same
@@ -30,13 +29,12 @@ type packetConn struct {
 
 // newPacketConn owns both. The association ends with control: RFC 1928 §6.
 func newPacketConn(socket *net.UDPConn, control *netio.Conn) (*packetConn, error) {
-	w, err := netio.NewPacketWaiter(socket)
-	if err != nil {
-		_ = socket.Close()
+	c := &packetConn{control: control, watched: make(chan struct{})}
+	var err error
+	if c.Datagrams, err = remote.NewDatagrams(socket, c.take); err != nil {
 		_ = control.Close()
 		return nil, err
 	}
-	c := &packetConn{UDPConn: socket, waiter: w, control: control, watched: make(chan struct{})}
 	go func() {
 		defer close(c.watched)
 		for { // the server has nothing more to say
@@ -69,42 +67,6 @@ func (c *packetConn) take(b *buf.Buffer) (M.Socksaddr, bool) {
 	}
 	b.Advance(n)
 	return from, true
-}
-
-// InitializeReadWaiter implements N.PacketReadWaiter.
-func (c *packetConn) InitializeReadWaiter(N.ReadWaitOptions) bool { return false }
-
-// WaitReadPacket implements N.PacketReadWaiter.
-func (c *packetConn) WaitReadPacket() (*buf.Buffer, M.Socksaddr, error) {
-	for {
-		b, _, err := c.waiter.Wait()
-		if err != nil {
-			return nil, M.Socksaddr{}, err
-		}
-		if from, ok := c.take(b); ok {
-			return b, from, nil
-		}
-		netio.Put(b)
-	}
-}
-
-// ReadPacket implements N.PacketReader.
-func (c *packetConn) ReadPacket(b *buf.Buffer) (M.Socksaddr, error) {
-	start := b.Start()
-	for {
-		n, err := c.Read(b.FreeBytes())
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			continue // an ICMP answer to an earlier datagram ends nothing
-		}
-		if err != nil {
-			return M.Socksaddr{}, err
-		}
-		b.Truncate(b.Len() + n)
-		if from, ok := c.take(b); ok {
-			return from, nil
-		}
-		b.Resize(start, 0)
-	}
 }
 
 // WritePacket implements N.PacketWriter. It owns b. What cannot be sent loses the packet, not the session.
