@@ -288,7 +288,11 @@ func TestPickAllocs(t *testing.T) {
 	md.Domain = "www.example.org"
 	for _, pick := range picks() {
 		g, _ := newGroup(t, option.Group{Pick: pick, Check: dead()}, 64)
-		if n := testing.AllocsPerRun(100, func() { g.next(g.start(md), 1) }); n > 0 {
+		n := 1.0
+		for try := 0; n > 0 && try < 50; try++ { // the group's checks allocate beside it, for a moment
+			n = testing.AllocsPerRun(100, func() { g.next(g.start(md), 1) })
+		}
+		if n > 0 {
 			t.Errorf("%s: %v allocations", pick, n)
 		}
 	}
